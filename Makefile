@@ -1,0 +1,49 @@
+# Two commands set everything up: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+RUN ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: demo test test-slow lint lock check-lock bench clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+	$(PIP) install --quiet --upgrade "pip>=25.1"
+
+.venv/.run: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e .
+	touch $@
+
+.venv/.dev: .venv/.run
+	$(PIP) install --quiet -c constraints.txt --group dev
+	touch $@
+
+demo: .venv/.run      ## install, fit a VAE to scikit-learn's digits, evaluate it, write a sheet of samples
+	$(BIN)/vael fit digits -o $(RUN)
+	$(BIN)/vael evaluate $(RUN)
+	$(BIN)/vael sample $(RUN) -n 64
+
+test: .venv/.dev      ## install, run the fast tests on one torch thread
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+test-slow: .venv/.dev ## the tests that take minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+lint: .venv/.dev      ## style, types
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+check-lock:           ## the pins that keep an install small and importable
+	grep -qx 'torch==2.13.0' constraints.txt
+	! grep -qiE '^torch(vision|audio)' constraints.txt
+	$(BIN)/python tools/check_lock.py
+
+lock: .venv/.dev      ## rewrite constraints.txt
+	$(PIP) install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+		--no-header --no-annotate --no-emit-index-url --quiet -o constraints.txt
+
+bench: .venv/.dev     ## training speed beside a tuned eager loop
+	$(BIN)/python benchmarks/training.py
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
