@@ -1,0 +1,10 @@
+"""Nats inside, bits at the edge. The only file that knows log 2."""
+
+import math
+
+
+def bits_per_dim(nats: float, dims: int) -> float:
+    """Bits per dimension of a code of `nats` nats for an example with `dims` discrete dimensions."""
+    if dims < 1:
+        raise ValueError(f"bits_per_dim: dims must be at least 1, got {dims}.")
+    return nats / (dims * math.log(2.0))
