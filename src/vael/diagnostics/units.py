@@ -1,0 +1,32 @@
+"""What each latent unit carries."""
+
+import torch
+from torch import Tensor
+
+from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian
+
+ACTIVE = 0.01  # Var_x(E[z|x]) above which a unit counts as active (Burda et al. 2016, section 5)
+
+
+def unit_rates(q: object, p: object) -> Tensor | None:
+    """KL(q_j‖p_j) of each unit in nats, `(B, D)`, where both factorise over units in closed form; else None."""
+    if not (isinstance(q, DiagonalGaussian) and isinstance(p, StandardGaussian)):
+        return None
+    return 0.5 * (q.loc.square() + q.variance - 1 - 2 * q.log_scale)
+
+
+def active_units(means: Tensor, threshold: float = ACTIVE) -> int:
+    """How many units move with the data: Var_x(E[z|x]) > `threshold`, for posterior means `(N, D)`, N ≥ 2.
+
+    Use the whole split, or a shuffled part: files ordered by class show one class's variance.
+    Source: Burda, Grosse & Salakhutdinov 2016, section 5.
+    """
+    return int((means.var(0) > threshold).sum()) if len(means) > 1 else 0
+
+
+def posterior_mean(q: object) -> Tensor:
+    """E_q[z], `(B, D)`."""
+    mean = getattr(q, "mean", None)
+    if not isinstance(mean, Tensor):
+        raise TypeError(f"posterior_mean: {type(q).__name__} has no mean.")
+    return mean.to(torch.float64)

@@ -1,0 +1,289 @@
+"""One call: the bound, its two terms, log p(x) with its errors, and what the latents carry, over a split."""
+
+import dataclasses
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from vael.data.dataset import Split, positions
+from vael.diagnostics.units import active_units, posterior_mean, unit_rates
+from vael.errors import RecipeError
+from vael.evidence.estimate import Estimate
+from vael.evidence.exact import exact, linear_gaussian
+from vael.evidence.importance import importance
+from vael.models.vae import VAE
+from vael.units import bits_per_dim
+
+Method = Literal["auto", "importance", "exact"]
+
+EXAMPLES_AT_ONCE = 500
+PILOT_EXAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The bound and its terms for each of N examples, in nats of the user's own units; all `(N,)` float64.
+
+    elbo = −rate − distortion, with the log-Jacobian of every rescaling inside the distortion.
+    """
+
+    rate: Tensor
+    distortion: Tensor
+
+    @property
+    def elbo(self) -> Tensor:
+        return -self.rate - self.distortion
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean elbo, rate and distortion over the examples."""
+        return {name: float(getattr(self, name).mean()) for name in ("elbo", "rate", "distortion")}
+
+
+def bounds(model: VAE, split: Split, *, draws: int = 1, seed: int = 0) -> Bounds:
+    """The ELBO's terms of every example of a settled `split`, from `draws` draws that depend on (seed, row) alone."""
+    rates, distortions = [], []
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for rows in positions(split, EXAMPLES_AT_ONCE):
+                noise = model.noise_for(split.index[rows].tolist(), range(draws), seed=seed)
+                terms = model.terms(split.batch(rows.to(split.x.device)), noise)
+                rates.append(terms.rate.to("cpu", torch.float64))
+                distortions.append(terms.distortion.to("cpu", torch.float64) - split.log_jacobian[rows])
+    finally:
+        model.train(was_training)
+    return Bounds(torch.cat(rates), torch.cat(distortions))
+
+
+@dataclass(frozen=True)
+class Number:
+    """A mean over examples and its standard error, in nats per example."""
+
+    value: float
+    standard_error: float | None
+    draws: int | None = None
+
+    @staticmethod
+    def of(values: Tensor, draws: int | None = None) -> "Number":
+        error = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
+        return Number(float(values.mean()), error, draws)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Mean log p(x) over a split in nats, with every error it has; the fields are those of `evaluation.json`."""
+
+    value: float
+    standard_error: float | None
+    monte_carlo_error: float
+    method: str
+    bound: str
+    draws: int
+    examples: int
+    effective_sample_size: dict[str, float] | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found; `to_json` gives the documented keys."""
+
+    split: str
+    examples: int
+    dims: int
+    latent: int
+    parameters: int
+    seconds: float
+    elbo: Number
+    evidence: Evidence | None
+    rate: Number
+    distortion: Number
+    bits_per_dim: float | None
+    active_units: int
+    rate_per_unit: list[float] | None
+    warnings: list[str]
+    reasons: dict[str, str]
+    unit: str = "nats per example"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, in the documented order."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:<14}{text}" for name, text in self.rows())
+
+    def rows(self) -> list[tuple[str, str]]:
+        """`(name, value with unit and error)` lines for people."""
+        rows = [
+            ("−ELBO", f"{_signed(self.elbo, -1)} nats per example ({self.split}, {self.examples} examples, {self.elbo.draws} draw)"),
+            ("  rate", f"{_signed(self.rate)} nats"),
+            ("  distortion", f"{_signed(self.distortion)} nats"),
+        ]
+        if self.evidence is None:
+            rows.append(("log p(x)", f"none: {self.reasons['evidence']}"))
+        else:
+            rows.append(("log p(x)", _evidence_text(self.evidence)))
+        if self.bits_per_dim is not None:
+            rows.append(("bits/dim", f"{self.bits_per_dim:.4f} (from log p(x), {self.dims} dimensions)"))
+        rows.append(("active units", f"{self.active_units} of {self.latent}"))
+        return rows + [("warning", text) for text in self.warnings]
+
+
+def _signed(number: Number, sign: int = 1) -> str:
+    error = "" if number.standard_error is None else f" ± {number.standard_error:.2f}"
+    return f"{sign * number.value:.2f}{error}"
+
+
+def _evidence_text(found: Evidence) -> str:
+    error = "" if found.standard_error is None else f" ± {found.standard_error:.2f}"
+    if found.effective_sample_size is None:
+        return f"{found.value:.2f}{error} nats ({found.method}, {found.examples} examples)"
+    size = found.effective_sample_size
+    return (
+        f"{found.value:.2f}{error} nats ({found.method}, {found.draws} draws, {found.examples} examples, "
+        f"Monte Carlo error {found.monte_carlo_error:.3f},\n{'':14}effective sample size {size['median']:.0f} median, "
+        f"{size['min']:.1f} least; a {found.bound} bound)"
+    )
+
+
+def evaluate(
+    model: VAE,
+    split: Split,
+    *,
+    name: str = "test",
+    draws: int = 5000,
+    method: Method = "auto",
+    max_examples: int | None = None,
+    budget: float = 60.0,
+    seed: int = 0,
+    discrete: bool = False,
+) -> Evaluation:
+    """Everything `vael evaluate` prints, over `split`.
+
+    The bound is measured on every example with one draw. log p(x) is exact where a closed form is known; otherwise it
+    is importance-sampled with exactly `draws` draws, on as many shuffled examples as `budget` seconds allow or
+    `max_examples` says, and carried to the whole split by the bound as a paired control variate:
+
+        mean over all (elbo) + mean over the subset (log p̂ − elbo).
+
+    name: The split's name, for the report. discrete: Whether log p(x) is a log-probability, so bits/dim exist.
+    Raises RecipeError on an unknown method.
+    """
+    started, split = time.perf_counter(), split.settled(seed=0)
+    found = bounds(model, split, seed=seed)
+    means, units = _latents(model, split)
+    reasons = {} if model.likelihood.has_density() else {"evidence": "grey values under Bernoulli have no density"}
+    evidence = None
+    if not reasons:
+        chosen = subset(model, split, draws, method, max_examples, budget, seed)
+        evidence = _evidence(model, split, found.elbo, chosen, draws, method, seed)
+    dims, active = model.likelihood.dims, active_units(means)
+    return Evaluation(
+        split=name,
+        examples=len(split),
+        dims=dims,
+        latent=model.latent,
+        parameters=model.parameters_count,
+        seconds=round(time.perf_counter() - started, 3),
+        elbo=Number.of(found.elbo, draws=1),
+        evidence=evidence,
+        rate=Number.of(found.rate),
+        distortion=Number.of(found.distortion),
+        bits_per_dim=bits_per_dim(-evidence.value, dims) if evidence and discrete else None,
+        active_units=active,
+        rate_per_unit=None if units is None else [round(rate, 6) for rate in units.tolist()],
+        warnings=_warnings(evidence, found, active, len(split)),
+        reasons=reasons,
+    )
+
+
+def _latents(model: VAE, split: Split) -> tuple[Tensor, Tensor | None]:
+    """Posterior means `(N, D)` and the mean rate of each unit `(D,)`, None where it has no closed form."""
+    means, rates = [], []
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for rows in positions(split, EXAMPLES_AT_ONCE):
+            batch = split.batch(rows.to(split.x.device))
+            q = model.posterior(batch.x, batch.given, batch.observed)
+            means.append(posterior_mean(q).cpu())
+            rates.append(unit_rates(q, model.prior(batch.given)))
+    model.train(was_training)
+    known = [rate.to("cpu", torch.float64) for rate in rates if rate is not None]
+    return torch.cat(means), torch.cat(known).mean(0) if known else None
+
+
+def subset(
+    model: VAE, split: Split, draws: int, method: Method, max_examples: int | None, budget: float, seed: int
+) -> Tensor:
+    """Positions of the examples whose log p(x) is estimated: all, or a shuffled part that fits the budget."""
+    n = len(split)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    if max_examples is not None:
+        if max_examples < 1:
+            raise RecipeError(f"evaluate: max_examples must be at least 1, got {max_examples}.")
+        return order[:max_examples]
+    if method == "exact" or (method == "auto" and linear_gaussian(model) is not None):
+        return order
+    pilot = split.rows(order[: min(n, PILOT_EXAMPLES)])
+    started = time.perf_counter()
+    importance(model, pilot, draws=draws, seed=seed)
+    each = (time.perf_counter() - started) / len(pilot)
+    return order[: max(len(pilot), min(n, int(budget / each)))]
+
+
+def _evidence(
+    model: VAE, split: Split, elbo: Tensor, chosen: Tensor, draws: int, method: Method, seed: int
+) -> Evidence:
+    if method not in ("auto", "importance", "exact"):
+        raise RecipeError(f"evaluate: unknown method {method!r}. There are: auto, importance, exact.")
+    closed = method == "exact" or (method == "auto" and linear_gaussian(model) is not None)
+    part = split.rows(chosen)
+    found = _exact(model, part) if closed else importance(model, part, draws=draws, seed=seed)
+    size, n, m = found.effective_sample_size, len(split), len(chosen)
+    gap = found.value - elbo[chosen]
+    return Evidence(
+        value=float(elbo.mean() + gap.mean()),
+        standard_error=_paired_error(elbo, gap, elbo[chosen]) if m > 1 else None,
+        monte_carlo_error=float(found.monte_carlo_error.square().sum().sqrt() / m),
+        method=found.method,
+        bound=found.bound,
+        draws=found.draws,
+        examples=m if m < n else n,
+        effective_sample_size=None if size is None else {"median": float(size.median()), "min": float(size.min())},
+    )
+
+
+def _paired_error(elbo: Tensor, gap: Tensor, elbo_there: Tensor) -> float:
+    """Standard error of mean_N(elbo) + mean_m(gap), the m examples being among the N.
+
+    Var = Var(elbo)/N + Var(gap)/m + 2 Cov(elbo, gap)/N; for m = N it is Var(elbo + gap)/N.
+    """
+    n, m = len(elbo), len(gap)
+    covariance = torch.cov(torch.stack([elbo_there, gap]))
+    variance = elbo.var() / n + covariance[1, 1] / m + 2 * covariance[0, 1] / n
+    return math.sqrt(max(float(variance), 0.0))
+
+
+def _exact(model: VAE, split: Split) -> Estimate:
+    log_prob = exact(model)
+    with torch.inference_mode():
+        value = torch.cat([log_prob(split.batch(rows).x).to(torch.float64) for rows in positions(split, EXAMPLES_AT_ONCE)])
+    return Estimate(value + split.log_jacobian, torch.zeros_like(value), None, 0, "exact", "exact")
+
+
+def _warnings(evidence: Evidence | None, found: Bounds, active: int, examples: int) -> list[str]:
+    notes = []
+    if active == 0 and examples > 1:
+        notes.append("no latent unit is active: z carries nothing about x (posterior collapse)")
+    if evidence and evidence.effective_sample_size and evidence.effective_sample_size["median"] < 10:
+        size = evidence.effective_sample_size["median"]
+        notes.append(f"the effective sample size is {size:.1f}: log p(x) is a loose lower bound; ask for more --draws")
+    if not torch.isfinite(found.elbo).all():
+        notes.append(f"{int((~torch.isfinite(found.elbo)).sum())} examples have a bound that is not finite")
+    return notes

@@ -1,0 +1,67 @@
+"""log p(x) in closed form, where the model is linear and Gaussian."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.distributions import MultivariateNormal
+
+from vael.distributions.diagonal_gaussian import StandardGaussian
+from vael.errors import RecipeError
+from vael.likelihoods.gaussian import Gaussian
+from vael.models.vae import VAE
+from vael.networks.mlp import affine_map
+
+
+class LinearGaussian:
+    """The exact answers of x = W z + b + ε, z ~ N(0, I_q), ε ~ N(0, diag σ²): probabilistic PCA and factor analysis.
+
+        p(x) = N(b, C),  C = W Wᵀ + diag σ²        p(z|x) = N(M⁻¹ Wᵀ σ⁻² (x − b), M⁻¹),  M = I + Wᵀ diag σ⁻² W
+
+    Args:
+        weight: W, `(d, q)`. bias: b, `(d,)`. variance: σ², `(d,)`.
+
+    Source: Tipping & Bishop 1999, equations 4–8.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, variance: Tensor) -> None:
+        self.weight, self.bias, self.variance = weight, bias, variance
+
+    def evidence(self) -> MultivariateNormal:
+        """p(x) over `(d,)`."""
+        covariance = self.weight @ self.weight.T + torch.diag(self.variance)
+        return MultivariateNormal(self.bias, covariance, validate_args=False)
+
+    def posterior(self, x: Tensor) -> MultivariateNormal:
+        """p(z|x) for x `(B, d)`: batch shape `(B,)`, event shape `(q,)`."""
+        scaled = self.weight / self.variance[:, None]
+        identity = torch.eye(self.weight.shape[1], dtype=x.dtype, device=x.device)
+        precision = identity + self.weight.T @ scaled
+        loc = torch.linalg.solve(precision, ((x - self.bias) @ scaled).T).T
+        return MultivariateNormal(loc, precision_matrix=precision.expand(len(x), -1, -1), validate_args=False)
+
+
+def linear_gaussian(model: VAE) -> LinearGaussian | None:
+    """The closed form behind `model`, or None where its likelihood is not linear-Gaussian with a scale free of z."""
+    likelihood = model.likelihood
+    if not isinstance(likelihood, Gaussian) or likelihood.network is None or likelihood.on_grid:
+        return None
+    affine = affine_map(likelihood.network)
+    standard = isinstance(model.prior(), StandardGaussian)
+    if affine is None or not standard or likelihood.scale == "per_example":
+        return None
+    weight, bias = affine
+    variance = likelihood.noise_scale(bias).square().expand(bias.shape)
+    return LinearGaussian(weight, bias, variance)
+
+
+def exact(model: VAE) -> Callable[[Tensor], Tensor]:
+    """x `(B, *event)` → log p(x) `(B,)` in nats, exactly. Raises RecipeError where no closed form is known."""
+    world = linear_gaussian(model)
+    if world is None:
+        raise RecipeError(
+            "exact: log p(x) has a closed form only for an affine decoder with Gaussian noise that does not depend on z,\n"
+            "  off the grid, under the standard normal prior. Use the method `importance`."
+        )
+    law = world.evidence()
+    return lambda x: law.log_prob(x.flatten(1))

@@ -1,0 +1,138 @@
+"""p(x|z) as a module: a decoder network, and the law its output parametrises."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from math import prod
+from typing import Any, ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.distributions import Distribution
+
+from vael.data.schema import Field, View
+from vael.errors import RecipeError, ShapeError
+
+
+class Likelihood(nn.Module, ABC):
+    """p(x|z): features independent given z, each with the same law; `Mixed` joins different ones.
+
+        log p(x|z) = Σ_f log p(x_f | parameters_f(z))
+
+    The decoder network's output holds `parameters_per_feature` numbers for each feature, side by side along its
+    first event axis: `(..., P · F)`, or `(..., P · C, H, W)` for a convolutional decoder. The likelihood turns those
+    real numbers into what its law needs; the network's output is never squashed by hand.
+
+    Args:
+        network: z `(..., D)` → real parameters. None for a member of a `Mixed` likelihood, which has one for all.
+        event_shape: Shape of one x; taken from `network.outputs` where the network has it.
+    """
+
+    parameters_per_feature: ClassVar[int] = 1
+    view: ClassVar[View] = "whole"
+
+    def __init__(self, network: nn.Module | None = None, event_shape: int | Sequence[int] | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.event_shape = self._event_shape(network, event_shape)
+
+    def _event_shape(self, network: nn.Module | None, stated: int | Sequence[int] | None) -> tuple[int, ...]:
+        name, each = type(self).__name__, self.width()
+        if stated is not None:
+            return (stated,) if isinstance(stated, int) else tuple(stated)
+        outputs = getattr(network, "outputs", None)
+        if outputs is None:
+            raise RecipeError(f"{name}: the network does not say its `outputs`; give event_shape, the shape of one x.")
+        first, *others = (outputs,) if isinstance(outputs, int) else outputs
+        if first % each:
+            raise ShapeError(
+                f"{name}: takes {each} parameters per feature, got a network with outputs {outputs}.\n"
+                f"  Give it {each} × as many outputs as x has features."
+            )
+        return (first // each, *others)
+
+    def width(self) -> int:
+        """How many network outputs each feature takes."""
+        return self.parameters_per_feature
+
+    def has_density(self) -> bool:
+        """Whether log_prob is a log-probability or log-density of x, so that log p(x) has a meaning."""
+        return True
+
+    @abstractmethod
+    def distribution(self, parameters: Tensor) -> Distribution:
+        """The law of every feature, batch shape `(..., *event)`, from parameters `(..., P, *event)`."""
+
+    @abstractmethod
+    def draw(self, law: Distribution, generator: Generator | None) -> Tensor:
+        """One x `(..., *event)` from what `forward` returned."""
+
+    def centre(self, law: Any) -> Tensor:
+        """The value that stands for a law in a picture: its mean, shape `(..., *event)`."""
+        mean: Tensor = law.mean
+        return mean
+
+    def marginal(self, x: Tensor, observed: Tensor) -> Tensor | None:
+        """Real parameters `(P, *event)` that fit x `(N, *event)` without any z; where a decoder may start."""
+        return None
+
+    @classmethod
+    def arguments(cls, fields: Sequence[Field]) -> dict[str, Any]:
+        """The constructor's arguments that the schema of its fields decides."""
+        return {}
+
+    @classmethod
+    def refusal(cls, field: Field) -> str | None:
+        """Why this law cannot be that of `field`, in words, or None."""
+        return None
+
+    def parameters_of(self, z: Tensor, given: Tensor | None = None) -> Tensor:
+        """The decoder's output `(..., P, *event)` for z `(..., D)`."""
+        if self.network is None:
+            raise RecipeError(f"{type(self).__name__}: has no decoder network of its own.")
+        out: Tensor = self.network(z)
+        return self.unpacked(out)
+
+    def unpacked(self, out: Tensor) -> Tensor:
+        """Network output `(..., P · F₀, F₁ …)` → `(..., P, F₀, F₁ …)`. Raises ShapeError when it does not fit."""
+        rank, each = len(self.event_shape), self.width()
+        wanted = (each * self.event_shape[0], *self.event_shape[1:])
+        if tuple(out.shape[-rank:]) != wanted:
+            raise ShapeError(
+                f"{type(self).__name__} likelihood: the decoder's output has shape {tuple(out.shape)}, expected "
+                f"(…, {', '.join(map(str, wanted))}): {each} × {self.event_shape}.\n"
+                f"  Change the network's outputs, or build the likelihood with another event_shape."
+            )
+        return out.unflatten(-rank, (each, self.event_shape[0]))
+
+    def forward(self, z: Tensor, given: Tensor | None = None) -> Distribution:
+        """p(x|z): a distribution of batch shape `(..., *event)` whose log_prob is per feature."""
+        return self.distribution(self.parameters_of(z, given))
+
+    def log_prob_parts(self, x: Tensor, z: Tensor, given: Tensor | None = None) -> Tensor:
+        """log p(x_f|z) for each feature in nats: x `(B, *event)`, z `(K, B, D)` → `(K, B, F)`.
+
+        Raises ShapeError when x does not have the likelihood's event shape.
+        """
+        self.check(x)
+        parts = self(z, given).log_prob(x)
+        return parts.flatten(-len(self.event_shape)) if len(self.event_shape) > 1 else parts
+
+    def check(self, x: Tensor) -> None:
+        """Raise ShapeError unless x is `(B, *event)`."""
+        if tuple(x.shape[1:]) != self.event_shape:
+            raise ShapeError(
+                f"{type(self).__name__} likelihood: x has shape {tuple(x.shape)}, expected "
+                f"(batch, {', '.join(map(str, self.event_shape))}) from the decoder's output.\n"
+                f"  Reshape the data, or build the decoder with event_shape={tuple(x.shape[1:])}."
+            )
+
+    @property
+    def dims(self) -> int:
+        """How many features one x has."""
+        return prod(self.event_shape)
+
+
+def masked_mean(x: Tensor, observed: Tensor) -> Tensor:
+    """Mean over the observed rows of x `(N, *event)`, shape `(*event)`; 0 where a feature is never observed."""
+    seen = observed.reshape(x.shape).to(x.dtype)
+    return (x * seen).sum(0) / torch.clamp(seen.sum(0), min=1)

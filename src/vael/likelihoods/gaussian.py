@@ -1,0 +1,124 @@
+"""Real numbers with normal noise, whose scale is fixed, learned, predicted or solved for."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.distributions import Distribution, Normal
+
+from vael.data.schema import Field, View
+from vael.distributions.grid_normal import GridNormal
+from vael.errors import RecipeError
+from vael.likelihoods.base import Likelihood
+
+Scale = Literal["shared", "per_feature", "per_example", "optimal"]
+
+
+class Gaussian(Likelihood):
+    """Real features with independent normal noise.
+
+        p(x_f|z) = N(x_f; loc_f(z), scale²),        loc = network(z)
+
+    On a grid (`step` > 0) a value is scored by the probability of its cell, Φ((x + step/2 − loc)/scale) −
+    Φ((x − step/2 − loc)/scale), since a density there could be bought without limit by a narrow scale.
+
+    Args:
+        network: z → loc; for scale="per_example" z → (loc, log scale), twice the outputs.
+        scale: A number, fixed; "shared", one learned number; "per_feature", learned for each feature;
+            "per_example", predicted from z for each feature; "optimal", the root mean squared error in closed form
+            (Rybkin et al. 2021, σ-VAE, eq. 5; arXiv 2006.13202): of the batch while training, its running mean after.
+        step: Width of a grid cell in the units of x, one number or one per feature; 0 for continuous features.
+        floor: Least learned scale of a continuous feature, in the units of x. On a grid it is half a step.
+        event_shape: Shape of one x; from the network's outputs where it has them.
+    """
+
+    view: View = "standard"
+
+    def __init__(
+        self,
+        network: nn.Module | None = None,
+        *,
+        scale: float | Scale = "per_feature",
+        step: float | Sequence[float] = 0.0,
+        floor: float = 1e-3,
+        event_shape: int | Sequence[int] | None = None,
+    ) -> None:
+        if isinstance(scale, str) and scale not in ("shared", "per_feature", "per_example", "optimal"):
+            raise RecipeError(f"Gaussian: scale must be a number, shared, per_feature, per_example or optimal, got {scale!r}.")
+        if not isinstance(scale, str) and not scale > 0:
+            raise RecipeError(f"Gaussian: a fixed scale must be above 0, got {scale}.")
+        self.scale, self.step, self.floor = scale, step, floor
+        super().__init__(network, event_shape)
+        steps = torch.as_tensor(step, dtype=torch.float64)  # narrowed to the data's type where it is used
+        self.on_grid = bool((steps > 0).any())
+        self.register_buffer("_step", steps, persistent=False)
+        self.register_buffer("_floor", torch.where(steps > 0, steps / 2, torch.full_like(steps, floor)), persistent=False)
+        self._make_scale()
+
+    def _make_scale(self) -> None:
+        if self.scale == "optimal":
+            self.register_buffer("mean_square", torch.tensor(1.0))
+            self.register_buffer("batches", torch.tensor(0.0))
+        elif self.scale in ("shared", "per_feature"):
+            shape = self.event_shape if self.scale == "per_feature" else ()
+            self.log_scale = nn.Parameter(torch.zeros(shape))
+
+    def width(self) -> int:
+        return 2 if self.scale == "per_example" else 1
+
+    def distribution(self, parameters: Tensor) -> Distribution:
+        """(loc[, log scale]) `(..., P, *event)` → normal, or grid normal, of batch shape `(..., *event)`."""
+        axis = -1 - len(self.event_shape)
+        loc, *predicted = parameters.unbind(axis)
+        return self._law(loc, self._learned_scale(loc, predicted[0] if predicted else None))
+
+    def _law(self, loc: Tensor, scale: Tensor) -> Distribution:
+        scale = scale.expand(loc.shape)
+        if self.on_grid:
+            return GridNormal(loc, scale, self._step.to(loc.dtype))
+        return Normal(loc, scale, validate_args=False)
+
+    def _learned_scale(self, loc: Tensor, predicted: Tensor | None) -> Tensor:
+        if not isinstance(self.scale, str):
+            return torch.full((), float(self.scale), dtype=loc.dtype, device=loc.device)
+        floor = self._floor.to(loc.dtype)
+        if self.scale == "optimal":
+            return torch.maximum(self.mean_square.sqrt().to(loc.dtype), floor)
+        return floor + (self.log_scale if predicted is None else predicted).exp()
+
+    def noise_scale(self, like: Tensor) -> Tensor:
+        """The scale where it does not depend on z, in the type of `like`: shape `()` or `(*event)`."""
+        if self.scale == "per_example":
+            raise RecipeError("Gaussian: scale='per_example' depends on z and has no single value.")
+        return self._learned_scale(like, None)
+
+    def log_prob_parts(self, x: Tensor, z: Tensor, given: Tensor | None = None) -> Tensor:
+        if self.scale == "optimal" and self.training:
+            return self._parts_at_optimum(x, z, given)
+        return super().log_prob_parts(x, z, given)
+
+    def _parts_at_optimum(self, x: Tensor, z: Tensor, given: Tensor | None) -> Tensor:
+        """Parts `(K, B, F)` under this batch's own mean squared error, which the running mean then learns of."""
+        self.check(x)
+        law: Any = self(z, given)
+        error = (x - law.mean).detach().square().mean()
+        with torch.no_grad():
+            self.batches += 1
+            weight = torch.clamp(1 / self.batches, min=0.01)  # a plain mean at first, then the last 100 batches
+            self.mean_square += weight * (error - self.mean_square)
+        parts = self._law(law.mean, torch.maximum(error.sqrt(), self._floor.to(error.dtype))).log_prob(x)
+        return parts.flatten(-len(self.event_shape))
+
+    def draw(self, law: Any, generator: Generator | None) -> Tensor:
+        eps = torch.empty_like(law.mean).normal_(generator=generator)
+        return torch.addcmul(law.mean, law.scale, eps)
+
+    @classmethod
+    def arguments(cls, fields: Sequence[Field]) -> dict[str, Any]:
+        steps = [field.step for field in fields]
+        return {"step": steps[0] if len(set(steps)) == 1 else steps}
+
+    @classmethod
+    def refusal(cls, field: Field) -> str | None:
+        return "Gaussian needs numbers with an order" if field.kind in ("category", "binary") else None

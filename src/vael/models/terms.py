@@ -1,0 +1,106 @@
+"""The densities of one evaluation of a model: computed once, read by every objective and every estimate."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vael.distributions.kl import ClosedKL
+
+
+@dataclass(frozen=True)
+class Latent:
+    """One level of latents: where its draws came from and what the model says of them.
+
+    q: Its posterior, batch shape `(B,)`, or `(K, B)` below another level.
+    p: Its prior, batch shape `()`, `(B,)` or `(K, B)`.
+    z: The draws, `(K, B, D)`.
+    kl: The closed-form KL(q‖p) for these types, or None.
+    """
+
+    q: Any
+    p: Any
+    z: Tensor
+    log_measure: Tensor
+    kl: ClosedKL | None = None
+
+    @cached_property
+    def log_q(self) -> Tensor:
+        """log q(z|x) of the draws, nats, `(K, B)`."""
+        log_q: Tensor = self.q.log_prob(self.z)
+        return log_q
+
+    @cached_property
+    def log_p(self) -> Tensor:
+        """log p(z) of the draws, nats, `(K, B)`."""
+        log_p: Tensor = self.p.log_prob(self.z)
+        return log_p
+
+    @cached_property
+    def rate(self) -> Tensor:
+        """KL(q‖p) in nats, `(B,)`: in closed form where it is known, else the mean of log q − log p over draws."""
+        if self.kl is None:
+            return average(self.log_q - self.log_p, self.log_measure)
+        exact = self.kl(self.q, self.p)
+        # A lower level's KL depends on the draws above it, and is averaged over them.
+        return average(exact, self.log_measure) if exact.dim() > 1 else exact
+
+
+def average(values: Tensor, log_measure: Tensor) -> Tensor:
+    """Σ_k exp(log_measure_k) values_k: the mean over draws, or the exact sum over an enumerated latent.
+
+    values `(K, B)`, log_measure `(K, B)` or a scalar → `(B,)`.
+    """
+    return (torch.exp(log_measure) * values).sum(0)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """log p(x|z), log p(z) and log q(z|x) of K draws for each of B examples, in nats.
+
+    latents: The levels of latents, top-down; one for a plain VAE.
+    log_px_z: log p(x|z) of the draws, observed features only, `(K, B)`.
+    log_measure: Log of the weight a draw has in a mean: −log K for K draws, log q(z|x) for an enumerated z;
+        `(K, B)` or, where all are equal, a scalar.
+    penalties: Named per-example costs `(B,)` that are no part of a density.
+    """
+
+    latents: tuple[Latent, ...]
+    log_px_z: Tensor
+    log_measure: Tensor
+    penalties: dict[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def log_w(self) -> Tensor:
+        """log p(x, z) − log q(z|x), `(K, B)`: the log importance weights."""
+        total = self.log_px_z
+        for latent in self.latents:
+            total = total + latent.log_p - latent.log_q
+        return total
+
+    @cached_property
+    def rate(self) -> Tensor:
+        """KL(q(z|x)‖p(z)) over all levels, nats, `(B,)`."""
+        total = self.latents[0].rate
+        for latent in self.latents[1:]:
+            total = total + latent.rate
+        return total
+
+    @cached_property
+    def distortion(self) -> Tensor:
+        """−E_q[log p(x|z)] over the draws, nats, `(B,)`."""
+        return -average(self.log_px_z, self.log_measure)
+
+    @property
+    def elbo(self) -> Tensor:
+        """−rate − distortion: the bound at β = 1, whatever is optimised; nats, `(B,)`."""
+        return -self.rate - self.distortion
+
+    def named(self) -> dict[str, Tensor]:
+        """Every term by name, in the order it is computed: where a NaN is looked for."""
+        found = {}
+        for level, latent in enumerate(self.latents):
+            found |= {f"z[{level}]": latent.z, f"rate[{level}]": latent.rate}
+        return {**found, "log_px_z": self.log_px_z, **self.penalties}

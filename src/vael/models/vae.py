@@ -1,0 +1,103 @@
+"""Prior, likelihood and posterior bound together."""
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vael.data.batch import Batch
+from vael.distributions.kl import find_kl
+from vael.errors import ShapeError
+from vael.likelihoods.base import Likelihood
+from vael.models.terms import Latent, Terms
+from vael.noise import Noise, stream
+from vael.posteriors.base import Posterior
+from vael.priors.base import Prior
+
+DRAWS_PER_STREAM = 256  # an example's draws come in blocks of this many, each from a stream of its own
+
+
+class VAE(nn.Module):
+    """p(x, z) = p(z) p(x|z), with q(z|x) to find z from x.
+
+    Args:
+        prior: p(z).
+        likelihood: p(x|z).
+        posterior: q(z|x).
+
+    Raises ShapeError when prior and posterior disagree on the size of z.
+    Source: Kingma & Welling 2013 (arXiv 1312.6114); Rezende, Mohamed & Wierstra 2014 (arXiv 1401.4082).
+    """
+
+    def __init__(self, prior: Prior, likelihood: Likelihood, posterior: Posterior) -> None:
+        super().__init__()
+        if prior.latent != posterior.latent:
+            raise ShapeError(f"VAE: the prior has {prior.latent} latents, the posterior {posterior.latent}.")
+        self.prior, self.likelihood, self.posterior = prior, likelihood, posterior
+        self.kl = find_kl(posterior.family, prior.family)
+
+    @property
+    def latent(self) -> int:
+        """How many numbers z holds."""
+        return self.prior.latent
+
+    @property
+    def parameters_count(self) -> int:
+        """How many numbers are learned."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+    def _like(self) -> Tensor:
+        """A tensor of the model's own type and device, to make noise like."""
+        return next(self.parameters(), torch.empty(0))
+
+    def noise(self, draws: int, batch: int, *, seed: int, step: int = 0) -> Noise:
+        """Noise for K `draws` of each of the `batch` examples of a step: a function of (seed, step, position)."""
+        like = self._like()
+        eps = torch.randn((draws, batch, self.latent), dtype=like.dtype, generator=stream(seed, step, purpose="latent"))
+        return Noise((eps.to(like.device),))
+
+    def noise_for(self, examples: Sequence[int], draws: range, *, seed: int) -> Noise:
+        """Noise for the numbered `draws` of single examples: a function of (seed, example, draw), whatever the batch.
+
+        examples: Their numbers, B of them. draws: Consecutive, starting at a multiple of DRAWS_PER_STREAM.
+        """
+        like, blocks = self._like(), []
+        for first in range(draws.start, draws.stop, DRAWS_PER_STREAM):
+            shape = (min(DRAWS_PER_STREAM, draws.stop - first), self.latent)
+            streams = (stream(seed, example, first, purpose="latent of example") for example in examples)
+            blocks.append(torch.stack([torch.randn(shape, dtype=like.dtype, generator=g) for g in streams], dim=1))
+        return Noise((torch.cat(blocks).to(like.device),))
+
+    def terms(self, batch: Batch | Tensor, noise: Noise) -> Terms:
+        """The log-densities of K draws for each of B examples: a pure function of its arguments.
+
+        batch: B examples, or their x `(B, *event)` alone. noise: From `noise` or `noise_for`, `(K, B, D)`.
+        Raises ShapeError when x does not fit the likelihood.
+        """
+        if isinstance(batch, Tensor):
+            batch = Batch(batch)
+        self.likelihood.check(batch.x)
+        (eps,) = noise.latents
+        q = self.posterior(batch.x, batch.given, batch.observed)
+        p = self.prior(batch.given)
+        z = q.from_noise(eps) if hasattr(q, "from_noise") else _foreign_draws(q, eps)
+        parts = self.likelihood.log_prob_parts(batch.x, z, batch.given)  # (K, B, F)
+        if batch.observed is not None:
+            parts = torch.where(batch.observed, parts, torch.zeros((), dtype=parts.dtype, device=parts.device))
+        log_measure = torch.full((), -math.log(len(eps)), dtype=parts.dtype, device=parts.device)
+        return Terms((Latent(q, p, z, log_measure, self.kl),), parts.sum(-1), log_measure)
+
+
+def _foreign_draws(q: Distribution, eps: Tensor) -> Tensor:
+    """Reparameterised draws of a distribution that takes no noise, from torch's global state, forked and seeded."""
+    warnings.warn(
+        f"{type(q).__name__} has no from_noise: its draws come from torch's global generator, in eager mode only.",
+        stacklevel=3,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(eps.flatten()[0].view(torch.int32 if eps.dtype == torch.float32 else torch.int64)))
+        drawn: Tensor = q.rsample(torch.Size((len(eps),)))
+    return drawn

@@ -1,0 +1,89 @@
+"""The evidence lower bound, and its weighted form."""
+
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+from torch import Tensor
+
+from vael.errors import RecipeError
+from vael.models.terms import Terms
+
+
+class Objective(Protocol):
+    """What training maximises: a bound in nats per example, higher is better.
+
+    draws: K, how many draws of z each example gets.
+    """
+
+    @property
+    def draws(self) -> int: ...
+
+    def __call__(self, terms: Terms) -> Tensor:
+        """`Terms` of K draws and B examples → `(B,)`."""
+        ...
+
+    def warmed(self, share: float | Tensor) -> "Objective":
+        """The objective when a warm-up has reached `share` of its way, 0 … 1."""
+        ...
+
+
+def check_draws(name: str, draws: int) -> None:
+    """Raise RecipeError unless `draws` is a whole number of at least 1."""
+    if draws < 1:
+        raise RecipeError(f"{name}: draws must be at least 1, got {draws}.")
+
+
+@dataclass(frozen=True)
+class ELBO:
+    """Evidence lower bound: expected log-likelihood minus KL from posterior to prior.
+
+        L(x) = E_q[log p(x|z)] − KL(q(z|x)‖p(z)) ≤ log p(x)
+
+    The expectation is a mean over `draws`, at least 1; the KL is in closed form where it is registered.
+
+    Call: `Terms` → bound in nats per example, shape `(B,)`, higher is better.
+    Source: Kingma & Welling 2013, eq. 3 (arXiv 1312.6114).
+    """
+
+    draws: int = 1
+
+    def __post_init__(self) -> None:
+        check_draws("ELBO", self.draws)
+
+    def __call__(self, terms: Terms) -> Tensor:
+        return terms.elbo
+
+    def warmed(self, share: float | Tensor) -> "Beta":
+        return Beta(beta=share, draws=self.draws)
+
+
+@dataclass(frozen=True)
+class Beta:
+    """The bound with its rate weighted by β.
+
+        L_β(x) = E_q[log p(x|z)] − β KL(q(z|x)‖p(z))
+
+    For β ≥ 1 still a lower bound of log p(x); for β < 1 not. In the linear-Gaussian model a latent survives while its
+    eigenvalue exceeds βσ².
+
+    Args:
+        beta: β, at least 0; a number, or a 0-d tensor that a schedule fills.
+        draws: K, at least 1.
+
+    Call: `Terms` → nats per example, shape `(B,)`, higher is better.
+    Source: Higgins et al. 2017 (β-VAE, ICLR); Bowman et al. 2016 for its warm-up (arXiv 1511.06349).
+    """
+
+    beta: float | Tensor = 1.0
+    draws: int = 1
+
+    def __post_init__(self) -> None:
+        check_draws("Beta", self.draws)
+        if not isinstance(self.beta, Tensor) and self.beta < 0:
+            raise RecipeError(f"Beta: beta must be at least 0, got {self.beta}.")
+
+    def __call__(self, terms: Terms) -> Tensor:
+        return -terms.distortion - self.beta * terms.rate
+
+    def warmed(self, share: float | Tensor) -> Self:
+        return replace(self, beta=self.beta * share)

@@ -1,0 +1,6 @@
+"""p(z): what a latent is before anything is seen."""
+
+from vael.priors.base import Prior
+from vael.priors.gaussian import GaussianPrior
+
+__all__ = ["GaussianPrior", "Prior"]
