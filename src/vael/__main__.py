@@ -1,0 +1,5 @@
+"""`python -m vael`."""
+
+from vael.cli import main
+
+main()

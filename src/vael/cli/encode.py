@@ -1,0 +1,47 @@
+"""vael encode: the latent behind each example."""
+
+from pathlib import Path
+from typing import Literal
+
+from vael.cli.options import Json, Output
+
+
+def encode(
+    run: Path | None = None,
+    data: str | None = None,
+    /,
+    *,
+    split: Literal["train", "validation", "test"] = "test",
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Write the posterior mean of every example: columns z1 … zD, the same at every call.
+
+    Example: vael encode runs/digits-1 digits -o codes.npz
+
+    Parameters
+    ----------
+    run
+        A run folder; the latest in runs/ when left out.
+    data
+        Other data; every row of it is encoded.
+    split
+        Which part of the run's own data, when DATA is left out.
+    output
+        .npz, .npy, .csv, .csv.gz or .parquet; latents.npz in the run when left out.
+    """
+    from vael.cli.show import say, say_json
+    from vael.data import Schema
+    from vael.data.outputs import write_columns
+    from vael.runs import load
+
+    found = load(run)
+    means = found.encode(data, split=split)
+    path = output or found.folder.path / "latents.npz"
+    if path.suffix in (".npz", ".npy"):
+        write_columns(path, {"z": means}, Schema(()))
+    else:
+        write_columns(path, {f"z{unit + 1}": means[:, unit] for unit in range(means.shape[1])}, Schema(()))
+    say(f"wrote       {path} ({means.shape[0]} examples × {means.shape[1]} latents, posterior means)")
+    if json:
+        say_json({"run": str(found.folder), "file": str(path), "examples": means.shape[0], "latent": means.shape[1]})

@@ -1,0 +1,52 @@
+"""vael evaluate: the bound, log p(x) and their errors."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from vael.cli.options import Json, Seed
+
+
+def evaluate(
+    run: Path | None = None,
+    data: str | None = None,
+    /,
+    *,
+    split: Literal["train", "validation", "test"] = "test",
+    draws: int = 5000,
+    method: Literal["auto", "importance", "exact"] = "auto",
+    max_examples: int | None = None,
+    budget: Annotated[float, Parameter(help="Seconds to spend on log p(x) when --max-examples is not given.")] = 60.0,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Measure RUN on a split of its data, or on other DATA.
+
+    Example: vael evaluate runs/digits-1 --draws 5000
+
+    Parameters
+    ----------
+    run
+        A run folder; the latest in runs/ when left out.
+    data
+        Other data, all rows of which are one split.
+    split
+        Which part of the run's own data.
+    draws
+        Importance draws of z per example; exactly so many.
+    method
+        importance, exact (linear-Gaussian models), or auto: exact where it exists.
+    max_examples
+        How many shuffled examples log p(x) is estimated on; the bound is measured on all.
+    """
+    from vael.cli.show import say, say_json
+    from vael.runs import load
+
+    found = load(run)
+    result = found.evaluate(
+        data, split=split, draws=draws, method=method, max_examples=max_examples, budget=budget, seed=seed
+    )
+    say(str(result))
+    if json:
+        say_json({"run": str(found.folder), **result.to_json()})

@@ -1,0 +1,137 @@
+"""vael fit: from data to a run."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from vael.cli.options import Device, Json, Seed, pairs, shares, values
+from vael.errors import RecipeError
+
+
+def fit(
+    data: str | None = None,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    latent: int | None = None,
+    likelihood: str | None = None,
+    binarize: Literal["dynamic", "static", "threshold"] | None = None,
+    objective: Literal["elbo", "beta", "iwae"] = "elbo",
+    beta: float | None = None,
+    draws: int | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    batch: int | None = None,
+    learning_rate: float | None = None,
+    warm_up: int | None = None,
+    patience: int | None = None,
+    column: Annotated[list[str] | None, Parameter(negative="")] = None,
+    ignore: Annotated[list[str] | None, Parameter(negative="")] = None,
+    label: Annotated[list[str] | None, Parameter(negative="")] = None,
+    split: Annotated[list[str] | None, Parameter(negative="")] = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    quiet: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Fit a variational autoencoder to DATA and keep the run.
+
+    Examples: vael fit digits
+              vael fit people.csv --latent 8 --column age=real --ignore id
+              vael fit --resume -o runs/digits-1
+
+    Parameters
+    ----------
+    data
+        A built-in name (digits, iris, wine, breast_cancer, diabetes, mnist …) or a .npy, .npz, .csv file.
+    output
+        The run folder; runs/<data>-1, -2, … when left out.
+    latent
+        How many numbers z holds; 16 when left out.
+    likelihood
+        One kind for every field, instead of each kind's default.
+    binarize
+        How grey pictures become zeros and ones under the Bernoulli likelihood.
+    objective
+        What is maximised; the ELBO at β = 1 is reported in any case.
+    beta
+        Weight of the rate in the beta objective.
+    draws
+        Draws of z per example; 1 for elbo and beta, 50 for iwae when left out.
+    epochs
+        Passes through the training rows; chosen by size when left out.
+    steps
+        Updates in all, instead of epochs.
+    batch
+        Examples per update; 128 when left out.
+    learning_rate
+        Of AdamW at the start; 0.001 when left out.
+    warm_up
+        Steps over which the rate's weight rises to its full value.
+    patience
+        Evaluations without a better validation bound after which to stop; 0 for never.
+    column
+        NAME=KIND, to override what was inferred; kinds are binary, image, unit, real, count, category, constant, id.
+    ignore
+        A column to leave out.
+    label
+        A column to keep beside the data, not in it.
+    split
+        validation=SHARE or test=SHARE.
+    set_
+        KEY=VALUE of the recipe, such as likelihood.scale=per_example or training.clip=10.
+    resume
+        Go on with the run in --output (the latest when left out) from its last checkpoint.
+    quiet
+        No progress on stderr.
+    """
+    from vael.cli.show import Watcher, note, say, say_json
+    from vael.objectives import ELBO, IWAE, Beta
+    from vael.runs import fit as fit_run
+    from vael.runs import latest_folder
+    from vael.runs import resume as resume_run
+    from vael.runs.fit import nothing
+
+    watch = nothing if quiet else Watcher()
+    if resume:
+        run = resume_run(output or latest_folder(), data=data, device=device, watch=watch)
+    else:
+        if data is None:
+            raise RecipeError("fit: DATA is missing. Name a built-in set such as digits, or a .npy, .npz or .csv file.")
+        if beta is not None and objective != "beta":
+            raise RecipeError(f"--beta {beta}: goes with --objective beta, got {objective}.")
+        given = {} if draws is None else {"draws": draws}
+        aims = {"elbo": ELBO, "iwae": IWAE}
+        aim = Beta(**given, **({} if beta is None else {"beta": beta})) if objective == "beta" else aims[objective](**given)
+        asked = {"epochs": epochs, "steps": steps, "batch": batch, "learning_rate": learning_rate, "warm_up": warm_up, "patience": patience}
+        run = fit_run(
+            data, output=output, latent=latent, likelihood=likelihood, binarize=binarize, objective=aim,
+            kinds=pairs(column or [], "--column"), ignore=ignore or [], label=label or [], split=shares(split or []),
+            seed=seed, settings=values(set_ or [], "--set"), device=device, watch=watch,
+            **{key: value for key, value in asked.items() if value is not None},
+        )  # fmt: skip
+    say(f"run         {run.folder}")
+    note(f"next        vael evaluate {run.folder}    vael sample {run.folder} -n 64")
+    if json:
+        say_json(summary(run))
+
+
+def summary(run: object) -> dict[str, object]:
+    """The documented keys of `fit --json`: the bound on the validation split, at the best weights."""
+    from vael.evaluation import evaluate
+    from vael.runs import Run
+
+    assert isinstance(run, Run)
+    split = "validation" if len(run.data.splits["validation"]) else "train"
+    found = evaluate(run.model, run.data.split(split), name=split, draws=1, max_examples=1)
+    lines = [line for line in run.history if "seconds" in line]
+    reasons = {**found.reasons, "evidence": "not estimated by fit; see vael evaluate", "bits_per_dim": "needs the evidence"}
+    return {
+        "run": str(run.folder),
+        **{**found.to_json(), "evidence": None, "bits_per_dim": None, "reasons": reasons, "warnings": []},
+        "seconds": lines[-1]["seconds"] if lines else None,
+        "steps": lines[-1]["step"] if lines else 0,
+    }

@@ -1,0 +1,50 @@
+"""Options that several verbs share, and how their texts are read."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from vael.errors import RecipeError
+
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as one line of JSON, last on stdout.")]
+Output = Annotated[Path | None, Parameter(name=["--output", "-o"], help="Where to write.")]
+Seed = Annotated[int, Parameter(help="The same seed gives the same numbers.")]
+Device = Annotated[str, Parameter(help="cpu, cuda or mps.")]
+
+
+def pairs(texts: list[str], option: str) -> dict[str, str]:
+    """`NAME=VALUE` texts as a dict. Raises RecipeError for one without a name or a value."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise RecipeError(f"{option} {text}: expected NAME=VALUE.")
+        found[name] = value
+    return found
+
+
+def values(texts: list[str], option: str) -> dict[str, Any]:
+    """`key=value` texts with values read as TOML, or as plain text where they are none."""
+    return {key: _value(text) for key, text in pairs(texts, option).items()}
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def shares(texts: list[str]) -> dict[str, float]:
+    """`--split validation=0.1` texts as numbers."""
+    found = {}
+    for name, value in pairs(texts, "--split").items():
+        if name not in ("validation", "test"):
+            raise RecipeError(f"--split {name}: give a share to validation or test; the rest trains.")
+        try:
+            found[name] = float(value)
+        except ValueError as error:
+            raise RecipeError(f"--split {name}={value}: {value!r} is not a number.") from error
+    return found

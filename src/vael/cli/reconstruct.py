@@ -1,0 +1,47 @@
+"""vael reconstruct: what the model makes of each example."""
+
+from pathlib import Path
+from typing import Literal
+
+from vael.cli.options import Json, Output
+
+
+def reconstruct(
+    run: Path | None = None,
+    data: str | None = None,
+    /,
+    *,
+    split: Literal["train", "validation", "test"] = "test",
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Write the centre of p(x|z) at the posterior mean of every example.
+
+    A .png shows the first 64 beside their originals.
+    Example: vael reconstruct runs/digits-1 -o pairs.png
+
+    Parameters
+    ----------
+    run
+        A run folder; the latest in runs/ when left out.
+    data
+        Other data; every row of it is reconstructed.
+    split
+        Which part of the run's own data, when DATA is left out.
+    output
+        .png for pictures; .csv, .csv.gz, .parquet or .npz for any data. figures/reconstructions.* when left out.
+    """
+    from vael.cli.show import say, say_json
+    from vael.cli.write import default_output, write
+    from vael.data import decode
+    from vael.runs import load
+
+    found = load(run)
+    seen = found.split_of(data, split)
+    columns = found.reconstruct(seen)
+    thresholded = seen.thresholded()
+    originals = decode(thresholded.batch(thresholded.index.new_tensor(range(len(seen)))).x, found.schema)
+    path = write(output or default_output(found, "reconstructions"), columns, found.schema, originals=originals)
+    say(f"wrote       {path} ({len(seen)} examples)")
+    if json:
+        say_json({"run": str(found.folder), "file": str(path), "examples": len(seen)})

@@ -1,0 +1,45 @@
+"""vael sample: new examples."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from vael.cli.options import Json, Output, Seed
+
+
+def sample(
+    run: Path | None = None,
+    /,
+    *,
+    number: Annotated[int, Parameter(name=["--number", "-n"])] = 64,
+    mean: Annotated[bool, Parameter(negative="")] = False,
+    output: Output = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Draw new examples from RUN: a sheet of pictures, or a table in the data's own types and units.
+
+    Example: vael sample runs/digits-1 -n 64 -o sheet.png
+
+    Parameters
+    ----------
+    run
+        A run folder; the latest in runs/ when left out.
+    number
+        How many.
+    mean
+        Show the centre of p(x|z) for each drawn z, instead of a draw from it.
+    output
+        .png for pictures; .csv, .csv.gz, .parquet or .npz for any data. figures/samples.* in the run when left out.
+    """
+    from vael.cli.show import say, say_json
+    from vael.cli.write import default_output, write
+    from vael.runs import load
+
+    found = load(run)
+    columns = found.sample(number, seed=seed, mean=mean)
+    path = write(output or default_output(found, "samples"), columns, found.schema)
+    say(f"wrote       {path} ({number} {'means' if mean else 'draws'}, seed {seed})")
+    if json:
+        say_json({"run": str(found.folder), "file": str(path), "examples": number, "mean": mean, "seed": seed})

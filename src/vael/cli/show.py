@@ -1,0 +1,131 @@
+"""What a person sees: the plan, live progress, results."""
+
+import sys
+import time
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from vael.files import dump_json
+
+
+def say(text: str = "") -> None:
+    """A result, on stdout."""
+    print(text, flush=True)
+
+
+def note(text: str = "") -> None:
+    """A remark, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def say_json(value: dict[str, Any]) -> None:
+    """The machine-readable last line of stdout."""
+    say(dump_json(value))
+
+
+def fields(rows: list[tuple[str, str]], console: Console) -> None:
+    """Names and descriptions as two columns."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, max_width=34)
+    table.add_column()
+    for name, text in rows:
+        table.add_row(name, text)
+    console.print(table)
+
+
+class Watcher:
+    """Prints a run's events to a stream: the plan before it, a line that moves during it, the end after it."""
+
+    def __init__(self, stream: TextIO = sys.stderr) -> None:
+        self.stream = stream
+        self.console = Console(file=stream, highlight=False, markup=False, soft_wrap=False)
+        self.live = stream.isatty()
+        self.started, self.first_step, self.shown = time.perf_counter(), 0, 0.0
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        getattr(self, f"on_{event['event']}")(event)
+
+    def on_plan(self, event: dict[str, Any]) -> None:
+        plan, out = event["plan"], self.console
+        data, recipe = plan.data, plan.recipe
+        sizes = ", ".join(f"{name} {len(split)}" for name, split in data.splits.items())
+        out.print(f"data        {data.name}: {sizes} (seed {recipe['seed']})")
+        fields([("  " + name, text) for name, text in data.schema.describe()], out)
+        out.print(f"likelihood  {shape_of(recipe['likelihood'])}")
+        out.print(f"posterior   {shape_of(recipe['posterior'])}")
+        out.print(f"prior       {shape_of(recipe['prior'])}")
+        out.print(f"objective   {shape_of(recipe['objective'])}, nats per example, higher is better; reported at β = 1")
+        training = recipe["training"]
+        out.print(
+            f"training    {training['steps']} steps of {training['batch']}, AdamW {training['learning_rate']:g} "
+            f"{training['schedule']}, clip {training['clip']:g}, warm-up {training['warm_up']}, "
+            f"patience {training['patience']}, evaluated every {training['evaluate_every']}"
+        )
+        out.print(f"parameters  {plan.model.parameters_count:,} in all; run folder {event['folder']}")
+        for text in plan.notes:
+            out.print(f"warning     {text}")
+        self.started = time.perf_counter()
+
+    def on_resumed(self, event: dict[str, Any]) -> None:
+        self.first_step = event["step"]
+        self.console.print(f"resumed at step {event['step']}" if event["step"] else "resumed before its first checkpoint: from step 0")
+
+    def on_line(self, event: dict[str, Any]) -> None:
+        line = event["line"]
+        if "not_finite" in line:
+            self.console.print(
+                f"step {line['at_step']}: {line['not_finite']} is not finite; back to step {line['step']}, "
+                f"learning rate × {line['slowdown']:g}"
+            )
+            return
+        now = time.perf_counter()
+        last = line["step"] >= event["steps"]
+        if not last and now - self.shown < (0.1 if self.live else 5.0):
+            return
+        self.shown = now
+        text = progress_line(line, event["steps"], (now - self.started) / max(line["step"] - self.first_step, 1))
+        self.stream.write(f"\r\x1b[K{text}" + ("\n" if last else "") if self.live else f"{text}\n")
+        self.stream.flush()
+
+    def on_finished(self, event: dict[str, Any]) -> None:
+        outcome = event["outcome"]
+        best = "" if outcome.best is None else f"; best validation −ELBO {-outcome.best:.2f} nats at step {outcome.best_step}"
+        self.console.print(("\n" if self.live else "") + f"done        {outcome.reason}{best}")
+
+
+def progress_line(line: dict[str, Any], steps: int, seconds_per_step: float) -> str:
+    """Step, the bound's terms on the validation split (or in training where there is none), speed, time left."""
+    where = "validation" if "validation" in line else "train"
+    found = line[where]
+    left = (steps - line["step"]) * seconds_per_step
+    speed = line["examples"] / line["step"] / seconds_per_step if seconds_per_step > 0 else 0.0
+    return (
+        f"step {line['step']:>6}/{steps}  {where} −ELBO {-found['elbo']:.2f} = rate {found['rate']:.2f} + "
+        f"distortion {found['distortion']:.2f} nats  {speed:,.0f} examples/s  {left:.0f} s left"
+    )
+
+
+def shape_of(table: dict[str, Any]) -> str:
+    """A recipe's table in a line: kind, arguments, and the widths of its network."""
+    words = []
+    for key, value in table.items():
+        if key in ("kind", "network", "parts"):
+            continue
+        words.append(f"{key} {value if not isinstance(value, list) or len(value) < 6 else f'[{len(value)} values]'}")
+    text = table["kind"] + (f" ({', '.join(words)})" if words else "")
+    if "parts" in table:
+        text += ": " + ", ".join(f"{shape_of({k: v for k, v in part.items() if k != 'columns'})} × {len(part['columns'])}" for part in table["parts"])
+    if "network" in table:
+        text += f", {network_of(table['network'])}"
+    return text
+
+
+def network_of(table: dict[str, Any]) -> str:
+    """`mlp 8 → 256 → 784 relu`, inner networks first."""
+    if "network" in table:
+        return f"{table['kind']} then {network_of(table['network'])}"
+    if "inputs" not in table:
+        return str(table.get("class", table["kind"]))
+    return f"{table['kind']} " + " → ".join(map(str, [table["inputs"], *table["hidden"], table["outputs"]]))

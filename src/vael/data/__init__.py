@@ -1,0 +1,23 @@
+"""Arrays with a known meaning and unit: sources, schema, transforms, splits."""
+
+from vael.data.batch import Batch
+from vael.data.dataset import Data, Split, decode, encode, fingerprint, positions, prepare
+from vael.data.frame import Frame
+from vael.data.schema import KINDS, Binarization, Field, Kind, Schema
+
+__all__ = [
+    "KINDS",
+    "Batch",
+    "Binarization",
+    "Data",
+    "Field",
+    "Frame",
+    "Kind",
+    "Schema",
+    "Split",
+    "decode",
+    "encode",
+    "fingerprint",
+    "positions",
+    "prepare",
+]

@@ -1,0 +1,275 @@
+"""Splits of a data set as resident tensors: what training gathers from and evaluation walks through."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vael.data.batch import Batch
+from vael.data.frame import Frame
+from vael.data.schema import Field, Schema
+from vael.data.splits import split_rows
+from vael.data.transforms import fit_view, log_jacobian, to_model, to_user
+from vael.errors import DataError, ShapeError
+from vael.noise import stream
+
+
+@dataclass(frozen=True)
+class Split:
+    """N examples held in memory in a compact type: grey values stay bytes until a batch asks for them.
+
+    x: `(N, *event)`, uint8 or float32; a batch's x is `x / divisor`, or a draw of 0/1 with that probability
+        where `dynamic`.
+    observed: `(N, F)` booleans, or None when nothing is missing.
+    label: `(N,)` int64 codes, −1 where unknown, or None.
+    index: `(N,)` int64, each example's row in its source.
+    log_jacobian: `(N,)` float64 nats to add to a log-density of x to make it one of the user's own values.
+    """
+
+    x: Tensor
+    index: Tensor
+    log_jacobian: Tensor
+    observed: Tensor | None = None
+    label: Tensor | None = None
+    divisor: float = 1.0
+    dynamic: bool = False
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def rows(self, chosen: Tensor) -> "Split":
+        """The split with only the `chosen` `(n,)` positions."""
+        pick = {
+            name: None if (held := getattr(self, name)) is None else held[chosen]
+            for name in ("x", "index", "log_jacobian", "observed", "label")
+        }
+        return dataclasses.replace(self, **pick)
+
+    def batch(self, positions: Tensor, uniform: Tensor | None = None) -> Batch:
+        """The examples at `positions` `(B,)`. `uniform` `(B, *event)` in [0, 1) binarises a dynamic split."""
+        x = self.x.index_select(0, positions)
+        if self.dynamic:
+            if uniform is None:
+                raise ValueError("Split.batch: a dynamically binarised split needs `uniform`; see Split.settled.")
+            seen = (uniform * self.divisor < x).to(uniform.dtype)
+        else:
+            seen = x.to(torch.get_default_dtype()) if x.dtype == torch.uint8 else x
+            seen = seen if self.divisor == 1.0 else seen / self.divisor
+        return Batch(
+            x=seen,
+            observed=None if self.observed is None else self.observed.index_select(0, positions),
+            label=None if self.label is None else self.label.index_select(0, positions),
+            index=self.index.index_select(0, positions),
+        )
+
+    def settled(self, seed: int = 0) -> "Split":
+        """The split with dynamic binarisation drawn once, by (seed, row): the same pixels for every model."""
+        if not self.dynamic:
+            return self
+        drawn = torch.stack(
+            [
+                torch.rand(grey.shape, generator=stream(seed, int(row), purpose="binarise")) * self.divisor < grey
+                for grey, row in zip(self.x, self.index, strict=True)
+            ]
+        )
+        return dataclasses.replace(self, x=drawn.to(torch.uint8), divisor=1.0, dynamic=False)
+
+    def thresholded(self) -> "Split":
+        """The split with grey values above one half set to 1: deterministic, and the same in any row order."""
+        if not self.dynamic:
+            return self
+        return dataclasses.replace(self, x=(self.x * 2 > self.divisor).to(torch.uint8), divisor=1.0, dynamic=False)
+
+    def to(self, device: torch.device | str) -> "Split":
+        """The split with its tensors on `device`."""
+        held = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
+        return Split(
+            **{k: v.to(device) if isinstance(v, Tensor) and k != "log_jacobian" else v for k, v in held.items()}
+        )
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set understood: its schema, its splits, and a fingerprint to recognise it by.
+
+    schema: With every view fitted on the training rows alone.
+    splits: "train", "validation" and "test"; the last two may be empty.
+    """
+
+    name: str
+    origin: str | None
+    schema: Schema
+    splits: dict[str, Split]
+    fingerprint: str
+
+    def split(self, name: str) -> Split:
+        """The split called `name`. Raises DataError when it is empty or unknown."""
+        if name not in self.splits:
+            raise DataError(f"{self.name}: no split called {name!r}. There are: {', '.join(self.splits)}.")
+        if not len(self.splits[name]):
+            raise DataError(
+                f"{self.name}: the {name} split has 0 rows of {sum(map(len, self.splits.values()))}.\n"
+                f"  Choose another split, or fit with `--split {name}=0.1`."
+            )
+        return self.splits[name]
+
+
+def fingerprint(frame: Frame) -> str:
+    """SHA-256 over names, types and values of every column, in order."""
+    digest = hashlib.sha256()
+    for name, column in frame.columns.items():
+        digest.update(f"{name}|{column.dtype}|{column.shape}|".encode())
+        content = (
+            "\x1f".join(map(str, column)).encode() if column.dtype == object else np.ascontiguousarray(column).data
+        )
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def prepare(frame: Frame, schema: Schema, *, fractions: Mapping[str, float] | None = None, seed: int = 0) -> Data:
+    """Split the rows, fit the views on the training rows, and make every split a tensor.
+
+    Raises DataError when no row or no field is left to model.
+    """
+    if not schema.modelled:
+        raise DataError(
+            f"{frame.name}: no field is left to model; each is constant, an id, a label or ignored.\n"
+            f"  Name the kind of one, for instance `--column NAME=real`."
+        )
+    rows = split_rows(len(frame), given=frame.split, fractions=fractions or {}, seed=seed)
+    if not len(rows["train"]):
+        raise DataError(f"{frame.name}: 0 rows to train on, of {len(frame)}.")
+    fitted = {field.name: fit_view(field, frame.columns[field.name][rows["train"]]) for field in schema.modelled}
+    schema = Schema(tuple(fitted.get(field.name, field) for field in schema))
+    whole = encode(frame, schema)
+    splits = {name: whole.rows(torch.from_numpy(chosen)) for name, chosen in rows.items()}
+    return Data(frame.name, frame.origin, schema, splits, fingerprint(frame))
+
+
+def encode(frame: Frame, schema: Schema) -> Split:
+    """All rows of `frame` as a model fitted under `schema` sees them.
+
+    Raises DataError for a missing column, a value its field cannot take, an infinity, a hole in a picture;
+    ShapeError for pictures of another size.
+    """
+    if not len(frame):
+        raise DataError(f"{frame.name}: 0 rows. There is nothing to work on.")
+    columns = [_column(frame, field) for field in schema.modelled]
+    label = schema.label
+    held = {
+        "index": torch.arange(len(frame)),
+        "label": None if label is None or label.name not in frame.columns else _label(label, frame),
+    }
+    if not schema.is_table:
+        return _array_split(frame, schema.modelled[0], columns[0], **held)
+    rows = np.stack(columns, axis=1)
+    missing = np.isnan(rows)
+    jacobian = np.where(missing, 0.0, [log_jacobian(field) for field in schema.modelled]).sum(1)
+    # Whether a mask exists is the schema's affair, so that every split of one data set has the same form.
+    masked = bool(missing.any()) or any(field.missing for field in schema.modelled)
+    return Split(
+        x=torch.from_numpy(np.where(missing, 0.0, rows)).to(torch.float32),
+        observed=torch.from_numpy(~missing) if masked else None,
+        log_jacobian=torch.from_numpy(jacobian),
+        **held,
+    )
+
+
+def _column(frame: Frame, field: Field) -> NDArray[np.float64]:
+    if field.name not in frame.columns:
+        raise DataError(
+            f"{frame.name}: no column {field.name!r}, which the model was fitted on. There are: "
+            f"{', '.join(list(frame.columns)[:12])}."
+        )
+    column = frame.columns[field.name]
+    if column.shape[1:] != field.shape:
+        raise ShapeError(
+            f"{frame.name}, {field.name!r}: each example has shape {column.shape[1:]}, "
+            f"the model was fitted on {field.shape}.\n  Resize or reshape the data, or fit a model of that shape."
+        )
+    _refuse_text(frame, field, column)
+    values = to_model(field, column, frame.name)
+    _refuse_impossible(frame, field, values)
+    return values
+
+
+def _refuse_text(frame: Frame, field: Field, column: NDArray[np.generic]) -> None:
+    if column.dtype == object and field.kind not in ("category", "binary"):
+        row = next(i for i, value in enumerate(column) if value is not None)
+        raise DataError(
+            f"{frame.name}, column {field.name!r}, row {row + 1}: {column[row]!r} is not a number, "
+            f"and the model was fitted on a {field.kind} column."
+        )
+
+
+def _refuse_impossible(frame: Frame, field: Field, values: NDArray[np.float64]) -> None:
+    """Support is checked here, once, with row and value; densities do not check it again."""
+    whole = field.kind in ("image", "count") and field.view == "whole"
+    top = field.levels - 1 if field.kind == "image" else np.inf
+    own = values * field.scale + field.loc
+    wrong = np.isinf(values)
+    if field.shape:
+        wrong |= np.isnan(values)
+    if field.kind in ("image", "count"):
+        wrong |= (own < 0) | (own > top)
+    if whole:
+        wrong |= np.isfinite(own) & (own != np.rint(own))
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        where = f", position {place[1:]}" if len(place) > 1 else ""
+        expected = f"whole numbers 0 … {top:g}" if field.kind in ("image", "count") else "finite numbers"
+        raise DataError(
+            f"{frame.name}, column {field.name!r}, row {place[0] + 1}{where}: {own[place]:g} cannot be; expected {expected}.\n"
+            f"  Correct the value, or fit a model whose schema allows it."
+        )
+
+
+def _label(field: Field, frame: Frame) -> Tensor:
+    codes = to_model(field, frame.columns[field.name], frame.name)
+    return torch.from_numpy(np.where(np.isnan(codes), -1, codes)).to(torch.int64)
+
+
+def _array_split(
+    frame: Frame, field: Field, values: NDArray[np.float64], *, index: Tensor, label: Tensor | None
+) -> Split:
+    jacobian = torch.full((len(frame),), log_jacobian(field) * int(np.prod(field.shape)), dtype=torch.float64)
+    if field.kind not in ("image", "binary") or field.view == "standard":
+        return Split(torch.from_numpy(values).to(torch.float32), index, jacobian, label=label)
+    grey = torch.from_numpy(np.rint(values * field.scale).astype(np.uint8))
+    kept = Split(grey, index, jacobian, label=label, divisor=field.scale)
+    if field.view != "binary" or field.kind == "binary":
+        return kept
+    dynamic = dataclasses.replace(kept, divisor=float(field.levels - 1), dynamic=True)
+    if field.binarization == "threshold":
+        return dynamic.thresholded()
+    return dynamic.settled(seed=0) if field.binarization == "static" else dynamic
+
+
+def decode(x: Tensor, schema: Schema) -> dict[str, NDArray[np.generic]]:
+    """x `(N, *event)` in the model's units as named columns in the user's, constants put back, order kept."""
+    values = x.detach().cpu().to(torch.float64).numpy()
+    place = {field.name: column for column, field in enumerate(schema.modelled)}
+    columns: dict[str, NDArray[np.generic]] = {}
+    for field in schema:
+        if field.modelled:
+            columns[field.name] = to_user(_seen(field), values[:, place[field.name]] if schema.is_table else values)
+        elif field.role == "data" and field.kind == "constant" and field.values:
+            columns[field.name] = np.full(len(values), field.values[0])
+    return columns
+
+
+def _seen(field: Field) -> Field:
+    """A binarised picture comes back as zeros and ones, not as grey values."""
+    if field.kind == "image" and field.view == "binary":
+        return dataclasses.replace(field, levels=2, scale=1.0, loc=0.0)
+    return field
+
+
+def positions(split: Split, size: int) -> Sequence[Tensor]:
+    """The positions 0 … N − 1 in order, in pieces of at most `size`."""
+    return torch.arange(len(split)).split(size)

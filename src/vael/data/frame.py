@@ -1,0 +1,31 @@
+"""Raw columns as they came, before anyone decides what they mean."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Named columns of equal length, each an array `(N, *shape)`.
+
+    A text column is an object array of `str`, with None where the value is missing; a numeric column with missing
+    values is float64 with NaN there; whole numbers stay integers.
+
+    name: What to call the data in messages and default run names, such as "digits" or "people.csv".
+    origin: The source's name or absolute path, to read it again; None for data handed over in memory.
+    labels: Names of columns the source itself calls labels.
+    split: `(N,)` of "train", "validation" or "test" where the source says so, else None.
+    marks: For each column, the texts that were read as missing.
+    """
+
+    name: str
+    columns: dict[str, NDArray[np.generic]]
+    origin: str | None = None
+    labels: tuple[str, ...] = ()
+    split: NDArray[np.str_] | None = None
+    marks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()))) if self.columns else 0

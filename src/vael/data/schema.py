@@ -1,0 +1,173 @@
+"""What each field of the data is: kind, shape, unit, grid, missing marks, transform, role.
+
+A schema is inferred from the data, printed, overridable and stored with the run. It decides the likelihood of each
+field and how a field is turned into the numbers a model sees and back.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from math import prod
+from typing import Any, Literal, get_args
+
+from vael.errors import RecipeError
+
+Kind = Literal["binary", "image", "unit", "real", "count", "category", "constant", "id"]
+Role = Literal["data", "label", "split", "ignored"]
+View = Literal["whole", "standard", "unit", "binary"]
+Binarization = Literal["dynamic", "static", "threshold"]
+Value = str | int | float | bool
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One named field: a table's column (shape `()`) or a whole array such as a picture (shape `(C, H, W)`).
+
+    kind: What its values are; see docs/data.md for the rules that choose it.
+    role: "data" is modelled, "label" is kept beside it, "split" says which rows train, "ignored" is left out.
+    dtype: The source's type, which samples get back.
+    values: The values of a binary or category field in the order of their codes; of a constant its one value.
+    levels: How many values a binary, category or image field can take; 0 for the rest.
+    resolution: Step of the grid the values lie on, in the field's own unit; 0 where they are continuous.
+    missing: How many values are missing; `marks` are the texts that say so.
+    view: What a model sees: "whole" numbers or codes as they are, "standard" (x − loc) / scale, "unit" the same
+        with the range brought to [0, 1], "binary" zeros and ones drawn from grey values by `binarization`.
+    why: The rule that chose the kind, in words.
+    """
+
+    name: str
+    kind: Kind
+    shape: tuple[int, ...] = ()
+    role: Role = "data"
+    dtype: str = "float64"
+    unit: str = ""
+    values: tuple[Value, ...] = ()
+    levels: int = 0
+    resolution: float = 0.0
+    missing: int = 0
+    marks: tuple[str, ...] = ()
+    view: View = "whole"
+    loc: float = 0.0
+    scale: float = 1.0
+    binarization: Binarization | None = None
+    why: str = ""
+
+    @property
+    def modelled(self) -> bool:
+        """Whether the field has a likelihood: data that can vary."""
+        return self.role == "data" and self.kind not in ("constant", "id")
+
+    @property
+    def discrete(self) -> bool:
+        """Whether its log-probability is that of a value (a mass), not of a point on a line (a density)."""
+        return self.kind in ("binary", "image", "count", "category") or self.resolution > 0
+
+    @property
+    def step(self) -> float:
+        """The grid's step as the model sees it: `resolution` divided by the view's scale; 0 if continuous."""
+        return self.resolution / self.scale
+
+    def describe(self) -> str:
+        """The field in a line: what it is, and why."""
+        if self.role != "data":
+            return f"{self.role}: {self.why}" if self.why else self.role
+        parts: list[str] = [str(self.kind)]
+        if self.kind in ("category", "image"):
+            parts.append(f"{self.levels} levels")
+        if self.kind == "constant" and self.values:
+            parts.append(f"always {self.values[0]!r}")
+        if self.kind in ("real", "unit"):
+            parts.append(f"grid {self.resolution:g}" if self.resolution else "continuous")
+        if self.unit:
+            parts.append(self.unit)
+        if self.view == "standard":
+            parts.append(f"seen as (x − {self.loc:.4g}) / {self.scale:.4g}")
+        if self.binarization:
+            parts.append(f"{self.binarization} binarisation")
+        if self.missing:
+            parts.append(f"{self.missing} missing")
+        return ", ".join(parts) + (f" ({self.why})" if self.why else "")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The fields of a data set, in the source's order."""
+
+    fields: tuple[Field, ...]
+
+    def __iter__(self) -> Iterator[Field]:
+        return iter(self.fields)
+
+    def __getitem__(self, name: str) -> Field:
+        for field in self.fields:
+            if field.name == name:
+                return field
+        raise RecipeError(f"schema: no field {name!r}. There are: {', '.join(f.name for f in self.fields)}.")
+
+    @property
+    def modelled(self) -> tuple[Field, ...]:
+        """The fields that have a likelihood; x holds them in this order."""
+        return tuple(field for field in self.fields if field.modelled)
+
+    @property
+    def label(self) -> Field | None:
+        """The first field with the role of a label, or None."""
+        return next((field for field in self.fields if field.role == "label"), None)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether x is a row of columns; otherwise x is one array, such as a picture."""
+        return not (len(self.modelled) == 1 and self.modelled[0].shape)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of one x as a model sees it: `(F,)` for a table of F modelled columns, else the array's shape."""
+        return (len(self.modelled),) if self.is_table else self.modelled[0].shape
+
+    @property
+    def dims(self) -> int:
+        """How many numbers one x holds."""
+        return prod(self.event_shape)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether log p(x) is the log of a probability, so that bits per dimension have a meaning."""
+        return all(field.discrete for field in self.modelled)
+
+    def with_fields(self, changed: dict[str, dict[str, Any]]) -> "Schema":
+        """The schema with attributes of the named fields replaced."""
+        return Schema(tuple(dataclasses.replace(field, **changed.get(field.name, {})) for field in self.fields))
+
+    def describe(self) -> list[tuple[str, str]]:
+        """`(names, description)` rows for people; neighbours of one description share a row."""
+        rows = []
+        for text, group in groupby(self.fields, key=lambda field: field.describe()):
+            names = [field.name for field in group]
+            rows.append((names[0] if len(names) == 1 else f"{names[0]} … {names[-1]} ({len(names)})", text))
+        return rows
+
+    def to_json(self) -> dict[str, Any]:
+        """The schema as plain JSON values; defaults are left out."""
+        plain = {spec.name: spec.default for spec in dataclasses.fields(Field)}
+        return {
+            "fields": [
+                {key: value for key, value in dataclasses.asdict(field).items() if value != plain[key]}
+                for field in self.fields
+            ]
+        }
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> "Schema":
+        """The schema of `to_json`. Raises RecipeError on an unknown key."""
+        known = {spec.name for spec in dataclasses.fields(Field)}
+        fields = []
+        for entry in value["fields"]:
+            unknown = set(entry) - known
+            if unknown:
+                raise RecipeError(f"schema: unknown key {min(unknown)!r}. A field takes: {', '.join(sorted(known))}.")
+            tuples = {key: tuple(item) if isinstance(item, list) else item for key, item in entry.items()}
+            fields.append(Field(**tuples))
+        return Schema(tuple(fields))

@@ -1,0 +1,106 @@
+"""From a field's own values to the numbers a model sees, and back; with the log-Jacobian of the change.
+
+    z = (x − loc) / scale        log |dz/dx| = − log scale
+
+A log-density of z plus the log-Jacobian is a log-density of x, in the user's units. A mass needs none.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vael.data.schema import Field
+from vael.errors import DataError
+
+Floats = NDArray[np.float64]
+
+
+def fit_view(field: Field, column: NDArray[np.generic]) -> Field:
+    """`field` with the loc and scale of its view fitted on `column`, the rows that training may see.
+
+    "standard" takes mean and standard deviation, "unit" brings the grey levels 0 … levels − 1 to [0, 1].
+    """
+    if field.view == "unit" and field.levels > 1:
+        return dataclasses.replace(field, loc=0.0, scale=float(field.levels - 1))
+    if field.view != "standard":
+        return dataclasses.replace(field, loc=0.0, scale=1.0)
+    values = column.astype(np.float64)
+    values = values[~np.isnan(values)]
+    loc = float(values.mean()) if values.size else 0.0
+    # A column may be constant on the training rows alone: its grid, or 1, is then the only scale there is.
+    spread = float(values.std()) if values.size else 0.0
+    return dataclasses.replace(field, loc=loc, scale=spread or field.resolution or 1.0)
+
+
+def to_model(field: Field, column: NDArray[np.generic], source: str) -> Floats:
+    """The column as a model sees it, float64, shape of `column`; NaN where a value is missing.
+
+    Raises DataError naming row and value when a value is not one the field can take.
+    """
+    if field.kind in ("binary", "category"):
+        values = _codes(field, column, source)
+    else:
+        values = column.astype(np.float64)
+    return (values - field.loc) / field.scale
+
+
+def _codes(field: Field, column: NDArray[np.generic], source: str) -> Floats:
+    codes: dict[object, float] = {value: float(code) for code, value in enumerate(field.values)}
+    if column.dtype.kind in "biuf" and not any(isinstance(value, str) for value in field.values):
+        table = np.asarray([float(value) for value in field.values])
+        order = np.argsort(table)
+        values = column.astype(np.float64)
+        place = order[np.clip(np.searchsorted(table[order], values), 0, len(table) - 1)]
+        unknown = (table[place] != values) & ~np.isnan(values)
+        found: Floats = np.where(np.isnan(values), np.nan, place.astype(np.float64))
+    else:
+        found = np.asarray([np.nan if value is None or value != value else codes.get(value, -1.0) for value in column])
+        unknown = found == -1.0
+    if unknown.any():
+        row = int(np.argwhere(unknown)[0][0])
+        allowed = ", ".join(repr(value) for value in field.values[:12]) + (" …" if len(field.values) > 12 else "")
+        raise DataError(
+            f"{source}, column {field.name!r}, row {row + 1}: {_plain(column[row])!r} is not one of its "
+            f"{len(field.values)} values ({allowed}).\n"
+            f"  Correct the value, leave it empty if it is missing, or fit again with data that hold it."
+        )
+    return found
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return value.tolist() if value.size < 10 else f"an array of shape {value.shape}"
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def to_user(field: Field, values: Floats) -> NDArray[np.generic]:
+    """What `to_model` made of a column, undone: codes become values, grids are rounded to, types return.
+
+    Whole and grey values are clipped into their range before the cast, so no picture wraps round.
+    """
+    if field.kind in ("binary", "category") and field.values:
+        codes = np.clip(np.rint(values), 0, len(field.values) - 1).astype(np.int64)
+        dtype = object if any(isinstance(value, str) for value in field.values) else np.dtype(field.dtype)
+        return np.asarray(field.values, dtype=dtype)[codes]
+    own = values * field.scale + field.loc
+    if field.kind == "image":
+        own = np.clip(own, 0, field.levels - 1)
+    if field.resolution > 0:
+        # np.round to the grid's own decimals keeps 0.30000000000000004 out of people's files.
+        decimals = max(0, math.ceil(-math.log10(field.resolution) - 1e-9) + 3)
+        own = np.round(np.rint(own / field.resolution) * field.resolution, decimals)
+    return _cast(own, np.dtype(field.dtype))
+
+
+def _cast(values: Floats, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+    return values.astype(dtype if dtype.kind == "f" else np.float64)
+
+
+def log_jacobian(field: Field) -> float:
+    """log |dz/dx| of one observed value, in nats; 0 for a field scored by probability mass."""
+    return 0.0 if field.discrete else -math.log(field.scale)

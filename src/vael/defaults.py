@@ -1,0 +1,169 @@
+"""Schema to model: which likelihood, networks and sizes a person gets who says nothing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from vael import likelihoods
+from vael.data.dataset import Data, Split
+from vael.data.schema import Binarization, Field, Schema
+from vael.errors import RecipeError
+from vael.likelihoods import Likelihood, Mixed
+from vael.models import VAE
+from vael.names import closest, kind_of
+from vael.networks import MLP, Rescaled, RowFeatures
+from vael.posteriors import GaussianPosterior
+from vael.priors import GaussianPrior
+from vael.training import Training
+
+LATENT = 16
+SMALL = 128  # features: below it a step costs its overhead, whatever the layers
+FEWEST_STEPS, EPOCHS = 6_000, 20
+
+LIKELIHOOD_OF = {
+    "binary": likelihoods.Bernoulli,
+    "image": likelihoods.DiscretizedLogistic,
+    "unit": likelihoods.Gaussian,
+    "real": likelihoods.Gaussian,
+    "count": likelihoods.NegativeBinomial,
+    "category": likelihoods.Categorical,
+}
+
+Chosen = dict[str, type[Likelihood]]
+
+
+def likelihood_kinds() -> dict[str, type[Likelihood]]:
+    """Every likelihood a single field can have, by its name in a recipe."""
+    found = {name: getattr(likelihoods, name) for name in likelihoods.__all__}
+    return {
+        kind_of(member): member
+        for member in found.values()
+        if isinstance(member, type) and issubclass(member, Likelihood) and member not in (Likelihood, Mixed)
+    }
+
+
+def choose(schema: Schema, asked: str | None = None) -> Chosen:
+    """The likelihood of each modelled field: `asked` for all of them, or the default of each one's kind.
+
+    Raises RecipeError when the name is unknown, or when its law cannot be that of a field.
+    """
+    if asked is None:
+        return {field.name: LIKELIHOOD_OF[field.kind] for field in schema.modelled}
+    kinds = likelihood_kinds()
+    name = asked.replace("-", "_")
+    if name not in kinds:
+        raise RecipeError(f"likelihood: unknown kind {asked!r}. There are: {', '.join(kinds)}.{closest(name, kinds)}")
+    for field in schema.modelled:
+        refusal = kinds[name].refusal(field)
+        if refusal:
+            raise RecipeError(
+                f"likelihood {asked!r}: {refusal}; field {field.name!r} is {field.describe()}.\n"
+                f"  Leave --likelihood out for the default of each field, or change the field with --column {field.name}=KIND."
+            )
+    return {field.name: kinds[name] for field in schema.modelled}
+
+
+def with_views(schema: Schema, chosen: Mapping[str, type[Likelihood]], binarize: Binarization | None) -> Schema:
+    """The schema with the view that each field's likelihood needs; grey pictures under Bernoulli get `binarize`."""
+    changed: dict[str, dict[str, Any]] = {}
+    for field in schema.modelled:
+        view = "whole" if field.kind in ("binary", "category") else chosen[field.name].view
+        drawn = view == "binary" and field.kind == "image"
+        changed[field.name] = {"view": view, "binarization": (binarize or "dynamic") if drawn else None}
+    if binarize and not any(change["binarization"] for change in changed.values()):
+        raise RecipeError("binarize: only grey pictures under the Bernoulli likelihood are binarised. Leave it out.")
+    return schema.with_fields(changed)
+
+
+def hidden_of(schema: Schema) -> list[int]:
+    """Widths of the hidden layers, by the number of features."""
+    return [256, 256] if schema.dims < SMALL else [512, 256]
+
+
+def model(schema: Schema, chosen: Chosen, *, latent: int = LATENT) -> VAE:
+    """A VAE for the fitted `schema`: standard normal prior, diagonal Gaussian posterior, MLPs both ways."""
+    hidden = hidden_of(schema)
+    prior = GaussianPrior(latent)
+    return VAE(prior, likelihood(schema, chosen, latent, hidden[::-1]), GaussianPosterior(encoder(schema, chosen, latent, hidden)))
+
+
+def likelihood(schema: Schema, chosen: Chosen, latent: int, hidden: list[int]) -> Likelihood:
+    """p(x|z) over the schema's modelled fields: one law for all, or `Mixed` where they differ."""
+    groups = grouped(schema, chosen)
+    if len(groups) == 1:
+        (member, fields) = groups[0]
+        arguments = member.arguments(fields)
+        width = member(None, event_shape=schema.event_shape, **arguments).width()
+        first, *others = schema.event_shape
+        outputs: Any = (width * first, *others) if others else width * first
+        return member(MLP(latent, hidden, outputs), **arguments)
+    place = {field.name: column for column, field in enumerate(schema.modelled)}
+    parts = [
+        ([place[field.name] for field in fields], member(None, event_shape=len(fields), **member.arguments(fields)))
+        for member, fields in groups
+    ]
+    return Mixed(MLP(latent, hidden, Mixed.outputs_for(parts)), parts=parts)
+
+
+def grouped(schema: Schema, chosen: Chosen) -> list[tuple[type[Likelihood], list[Field]]]:
+    """Fields that one likelihood object can score together: the same law, and the same number of levels."""
+    groups: dict[tuple[type[Likelihood], int], list[Field]] = {}
+    for field in schema.modelled:
+        member = chosen[field.name]
+        levels = member.arguments([field]).get("levels", 0)
+        groups.setdefault((member, levels), []).append(field)
+    return [(member, fields) for (member, _), fields in groups.items()]
+
+
+def encoder(schema: Schema, chosen: Chosen, latent: int, hidden: list[int]) -> nn.Module:
+    """The network of q(z|x): x brought to one range or made into features, then an MLP."""
+    fields = schema.modelled
+    if not schema.is_table:
+        trunk = MLP(schema.event_shape, hidden, 2 * latent)
+        half = (fields[0].levels - 1) / 2
+        return Rescaled(trunk, loc=half, scale=half) if fields[0].kind == "image" and fields[0].view == "whole" else trunk
+    levels = [field.levels if field.kind in ("category", "binary") else 0 for field in fields]
+    counts = [column for column, field in enumerate(fields) if field.kind == "count" and field.view == "whole"]
+    holes = [column for column, field in enumerate(fields) if field.missing]
+    if not any(level > 2 for level in levels) and not counts and not holes:
+        return MLP(len(fields), hidden, 2 * latent)
+    trunk = MLP(RowFeatures.width(levels, holes), hidden, 2 * latent)
+    return RowFeatures(trunk, levels=levels, counts=counts, holes=holes)
+
+
+def start(model: VAE, split: Split) -> None:
+    """Begin at the data's own marginal: the decoder's last bias is set to fit x without any z."""
+    head = getattr(model.likelihood.network, "head", None)
+    if not isinstance(head, nn.Linear):
+        return
+    rows = torch.arange(min(len(split), 10_000))
+    part = split.rows(rows).settled(seed=0)
+    batch = part.batch(rows)
+    observed = torch.ones_like(batch.x.flatten(1), dtype=torch.bool) if batch.observed is None else batch.observed
+    values = model.likelihood.marginal(batch.x, observed)
+    if values is not None:
+        with torch.no_grad():
+            head.bias.copy_(values.flatten())
+
+
+def training(data: Data, asked: Mapping[str, Any]) -> Training:
+    """Steps, batch and cadence for the size of the data, where `asked` does not say; `epochs` becomes steps."""
+    rest = {key: value for key, value in asked.items() if key != "epochs" and value is not None}
+    examples = len(data.split("train"))
+    batch = min(rest.get("batch", 128), examples)
+    if batch < 1:
+        raise RecipeError(f"Training: batch must be at least 1, got {batch}.")
+    epoch = -(-examples // batch)
+    epochs = asked.get("epochs")
+    if epochs is not None and not epochs > 0:
+        raise RecipeError(f"Training: epochs must be above 0, got {epochs}.")
+    steps = max(FEWEST_STEPS, EPOCHS * epoch) if epochs is None else max(1, round(epochs * examples / batch))
+    steps = rest.get("steps", steps)
+    settings = {"steps": steps, "batch": batch, "evaluate_every": max(1, min(epoch, 1000) if epoch >= 100 else min(100, steps))}
+    if "steps" not in rest and epochs is None:
+        settings["patience"] = 15
+    return Training(**{**settings, **rest})
+
+

@@ -1,0 +1,19 @@
+"""Fitting: order, schedules, the step, the loop, checkpoints."""
+
+from vael.training.checkpoint import Progress, load_checkpoint, restore, snapshot
+from vael.training.engine import Bound, Engine
+from vael.training.settings import Training
+from vael.training.train import Keeper, Outcome, train
+
+__all__ = [
+    "Bound",
+    "Engine",
+    "Keeper",
+    "Outcome",
+    "Progress",
+    "Training",
+    "load_checkpoint",
+    "restore",
+    "snapshot",
+    "train",
+]

@@ -1,0 +1,69 @@
+"""Everything that continuing bit for bit needs, as tensors and notes."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from vael.errors import DamagedFile
+from vael.files import load_tensors, save_tensors
+from vael.training.engine import Engine
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass
+class Progress:
+    """Where a run stands beyond its weights: what selection and early stopping remember.
+
+    best: The highest validation bound so far, nats per example; None before the first evaluation.
+    """
+
+    best: float | None = None
+    best_step: int = 0
+    evaluations_since_best: int = 0
+    rewinds: int = 0
+
+
+def snapshot(engine: Engine, progress: Progress) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The run's state now, copied: weights, moments, monitors; and its counters."""
+    tensors = {f"model.{name}": value.detach().clone() for name, value in engine.model.state_dict().items()}
+    for name, parameter in engine.model.named_parameters():
+        for moment, value in engine.optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer.{moment}.{name}"] = value.detach().clone()
+    tensors["monitor"] = engine.bound.monitor.clone()
+    counters = {"step": engine.step, "slowdown": engine.slowdown, "since_reset": engine.since_reset}
+    return tensors, {"counters": json.dumps(counters), "progress": json.dumps(asdict(progress))}
+
+
+def restore(engine: Engine, tensors: dict[str, Tensor], notes: dict[str, str]) -> Progress:
+    """Put a snapshot back into `engine`; returns its progress. Raises KeyError when it is another model's."""
+    device = engine.device
+    prefix = "model."
+    engine.model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    for name, parameter in engine.model.named_parameters():
+        if f"optimizer.exp_avg.{name}" in tensors:
+            held = {moment: tensors[f"optimizer.{moment}.{name}"].clone().to(device) for moment in MOMENTS}
+            engine.optimizer.state[parameter] = held
+        else:
+            engine.optimizer.state.pop(parameter, None)
+    engine.bound.monitor.copy_(tensors["monitor"])
+    counters = json.loads(notes["counters"])
+    engine.step, engine.slowdown, engine.since_reset = counters["step"], counters["slowdown"], counters["since_reset"]
+    return Progress(**json.loads(notes["progress"]))
+
+
+def save_checkpoint(path: Path, engine: Engine, progress: Progress) -> None:
+    """Replace the checkpoint at `path` by the run's state now, in one rename."""
+    tensors, notes = snapshot(engine, progress)
+    save_tensors(path, tensors, notes)
+
+
+def load_checkpoint(path: Path, engine: Engine) -> Progress:
+    """Continue from the checkpoint at `path`. Raises DamagedFile when it is damaged or another model's."""
+    tensors, notes = load_tensors(path)
+    try:
+        return restore(engine, tensors, notes)
+    except (KeyError, RuntimeError) as error:
+        raise DamagedFile(f"{path}: does not belong to this model ({error}).") from error

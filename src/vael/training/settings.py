@@ -1,0 +1,43 @@
+"""How a model is trained: the [training] table of a recipe."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vael.errors import RecipeError
+from vael.training.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Training:
+    """Training by AdamW on shuffled batches, with the best weights chosen by the validation bound.
+
+    steps: Updates in all. batch: Examples in each; fewer when there are fewer.
+    learning_rate: At the start. schedule: "cosine", down to a hundredth of it, or "constant".
+    weight_decay: Of AdamW. clip: Largest norm of the gradient, in nats per example; 0 for none.
+    warm_up: Steps over which the rate's weight rises from 0 to its full value; 0 for none.
+    evaluate_every: Steps between two looks at the validation split, each followed by a checkpoint.
+    patience: Evaluations without a better validation bound after which training stops; 0 to go on to the end.
+    on_nan: "rewind" to the last checkpoint with half the learning rate, at most five times, or "stop".
+    """
+
+    steps: int
+    batch: int = 128
+    learning_rate: float = 1e-3
+    schedule: Schedule = "cosine"
+    weight_decay: float = 0.0
+    clip: float = 1000.0
+    warm_up: int = 0
+    evaluate_every: int = 500
+    patience: int = 0
+    on_nan: Literal["rewind", "stop"] = "rewind"
+
+    def __post_init__(self) -> None:
+        least = {"steps": 1, "batch": 1, "evaluate_every": 1, "weight_decay": 0, "clip": 0, "warm_up": 0, "patience": 0}
+        for name, low in least.items():
+            if not getattr(self, name) >= low:
+                raise RecipeError(f"Training: {name} must be at least {low}, got {getattr(self, name)}.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise RecipeError(f"Training: learning_rate must be above 0, got {self.learning_rate}.")
+        for name, allowed in {"schedule": ("cosine", "constant"), "on_nan": ("rewind", "stop")}.items():
+            if getattr(self, name) not in allowed:
+                raise RecipeError(f"Training: {name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")

@@ -1,0 +1,166 @@
+"""The loop: steps, evaluations, checkpoints; and what to do when it is interrupted or a number breaks."""
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from vael.data.dataset import Split
+from vael.errors import Interrupted, TrainingError
+from vael.evaluation import bounds
+from vael.training.checkpoint import Progress, restore, snapshot
+from vael.training.engine import Engine
+
+MOST_REWINDS = 5
+
+Tensors = dict[str, Tensor]
+Report = Callable[[dict[str, Any]], None]
+
+
+class Keeper(Protocol):
+    """Where a run is kept while it trains."""
+
+    def keep_line(self, line: dict[str, Any]) -> None:
+        """Add a line to the history."""
+
+    def keep_checkpoint(self, tensors: Tensors, notes: dict[str, str]) -> None:
+        """Replace the checkpoint."""
+
+    def keep_best(self, weights: Tensors) -> None:
+        """Replace the best weights."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended: after which step, with which best validation bound, and why."""
+
+    step: int
+    best: float | None
+    best_step: int
+    reason: str
+
+
+def train(
+    engine: Engine, validation: Split, keeper: Keeper, *, progress: Progress, report: Report, elapsed: float = 0.0
+) -> Outcome:
+    """Advance `engine` to its last step, or until patience ends, keeping everything on the way.
+
+    validation: Settled; may be empty, and then the last weights are the best. report: Called with every history line.
+    elapsed: Seconds of training before this call, for the history.
+    Raises Interrupted on Ctrl-C or SIGTERM, after a checkpoint; TrainingError when a number is not finite and
+    rewinding is switched off or used up.
+    """
+    training, started = engine.training, time.perf_counter() - elapsed
+    good = snapshot(engine, progress)
+    if engine.step == 0:
+        keeper.keep_checkpoint(*good)
+    engine.model.train()
+    with interruptible() as stop:
+        while engine.step < training.steps and not impatient(engine, progress):
+            engine.advance()
+            # Evaluate before obeying a stop: a resumed run must find the evaluations of an uninterrupted one.
+            if engine.step % training.evaluate_every == 0 or engine.step == training.steps:
+                line = measure(engine, validation, round(time.perf_counter() - started, 3))
+                if is_finite(engine, line):
+                    select(engine, line, progress, keeper)
+                    keeper.keep_line(line)
+                else:
+                    line, progress = rewind(engine, good, keeper)
+                good = snapshot(engine, progress)
+                keeper.keep_checkpoint(*good)
+                report(line)
+            if stop.is_set() and engine.step < training.steps:
+                keeper.keep_checkpoint(*snapshot(engine, progress))
+                raise Interrupted(f"stopped after step {engine.step} of {training.steps}; nothing is lost.")
+    reason = f"no better validation bound in {training.patience} evaluations" if impatient(engine, progress) else "all steps done"
+    return Outcome(engine.step, progress.best, progress.best_step, reason)
+
+
+def impatient(engine: Engine, progress: Progress) -> bool:
+    """Whether the validation bound has stood still for as long as was allowed."""
+    patience = engine.training.patience
+    return patience > 0 and progress.evaluations_since_best >= patience
+
+
+def measure(engine: Engine, validation: Split, seconds: float) -> dict[str, Any]:
+    """One line of history: what was optimised, and the bound at β = 1, on training and validation examples."""
+    line: dict[str, Any] = {
+        "step": engine.step,
+        "epoch": round(engine.step * engine.order.batch / engine.order.examples, 3),
+        "examples": engine.step * engine.order.batch,
+        "seconds": seconds,
+        "learning_rate": float(engine.rate),
+        "train": engine.means(),
+    }
+    if len(validation):
+        line["validation"] = bounds(engine.model, validation).means
+    return line
+
+
+def is_finite(engine: Engine, line: dict[str, Any]) -> bool:
+    """Whether every number of the line and every weight is finite."""
+    numbers = [*line["train"].values(), *line.get("validation", {}).values()]
+    return all(map(math.isfinite, numbers)) and all(bool(torch.isfinite(p).all()) for p in engine.parameters)
+
+
+def select(engine: Engine, line: dict[str, Any], progress: Progress, keeper: Keeper) -> None:
+    """Keep the weights if their validation bound at β = 1 is the best so far, or if there is nothing to choose by."""
+    bound = line["validation"]["elbo"] if "validation" in line else None
+    if bound is not None and progress.best is not None and bound <= progress.best:
+        progress.evaluations_since_best += 1
+        return
+    progress.best, progress.best_step, progress.evaluations_since_best = bound, engine.step, 0
+    line["best"] = True
+    keeper.keep_best(engine.model.state_dict())
+
+
+def rewind(engine: Engine, good: tuple[Tensors, dict[str, str]], keeper: Keeper) -> tuple[dict[str, Any], Progress]:
+    """Go back to the last good state with half the learning rate; or raise TrainingError saying what broke first."""
+    limit = engine.step
+    restore(engine, *good)
+    back = engine.step
+    broken = engine.first_not_finite()
+    while broken is None and engine.step < limit:
+        engine.advance()
+        broken = engine.first_not_finite()
+    place, broken = engine.step + 1, broken or "a validation number"
+    progress = restore(engine, *good)
+    if engine.training.on_nan == "stop" or progress.rewinds >= MOST_REWINDS:
+        raise TrainingError(
+            f"training, step {place}: {broken} is not finite. The last good state, after step {back}, is kept.\n"
+            f"  Lower the learning rate (now {float(engine.rate):.2g}), look for extreme values in the data, or scale them."
+        )
+    engine.slowdown *= 0.5
+    progress.rewinds += 1
+    line = {"step": back, "not_finite": broken, "at_step": place, "slowdown": engine.slowdown}
+    keeper.keep_line(line)
+    return line, progress
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; the second signal acts as it would have. Main thread only."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
