@@ -1,0 +1,19 @@
+"""Recipe, run folder, and the calls that make and open them."""
+
+from vael.runs.fit import Plan, fit, resume
+from vael.runs.folder import RunFolder, latest_folder, next_folder
+from vael.runs.recipe import build_model, describe_model
+from vael.runs.run import Run, load
+
+__all__ = [
+    "Plan",
+    "Run",
+    "RunFolder",
+    "build_model",
+    "describe_model",
+    "fit",
+    "latest_folder",
+    "load",
+    "next_folder",
+    "resume",
+]

@@ -1,0 +1,225 @@
+"""vael.fit: from a source to a run folder that holds a model whose numbers are true."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vael import defaults
+from vael.data import Binarization, Data, Frame, Schema, prepare
+from vael.data.infer import infer
+from vael.data.sources import read
+from vael.errors import DamagedFile, Interrupted, RecipeError, TrainingError
+from vael.files import sole_writer
+from vael.likelihoods import Likelihood, Mixed
+from vael.models import VAE
+from vael.objectives import ELBO, Objective
+from vael.runs.folder import RunFolder, next_folder
+from vael.runs.recipe import build, build_model, describe, describe_model, with_settings
+from vael.runs.run import Run, load, reread
+from vael.training import Engine, Outcome, Progress, Training, load_checkpoint, train
+
+Watch = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything resolved, nothing trained: what `fit` prints before it starts."""
+
+    recipe: dict[str, Any]
+    data: Data
+    model: VAE
+    objective: Objective
+    training: Training
+    notes: list[str] = field(default_factory=list)
+
+
+def nothing(event: dict[str, Any]) -> None:
+    """Watch in silence."""
+
+
+def fit(
+    data: object,
+    *,
+    output: str | Path | None = None,
+    latent: int | None = None,
+    likelihood: str | None = None,
+    binarize: Binarization | None = None,
+    objective: Objective | None = None,
+    model: VAE | None = None,
+    kinds: Mapping[str, str] | None = None,
+    ignore: Sequence[str] = (),
+    label: Sequence[str] = (),
+    split: Mapping[str, float] | None = None,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    watch: Watch = nothing,
+    **training: Any,
+) -> Run:
+    """Fit a VAE to `data` and keep the run: one call from your data to a model whose numbers are true.
+
+    data: A built-in name, a path, an array `(N, *event)`, a data frame or a dict of columns.
+    output: The run folder; `runs/<data>-1`, -2, … when left out. An existing run is never overwritten.
+    latent: Size of z, 16 when left out. likelihood: A kind for every field; each kind's default when left out.
+    binarize: "dynamic", "static" or "threshold", for grey pictures under the Bernoulli likelihood.
+    objective: What is maximised; the ELBO when left out. model: A model built by hand, trained as it is.
+    kinds, ignore, label: Overrides of the inferred schema. split: Shares of "validation" and "test".
+    settings: Dotted recipe keys, such as {"likelihood.scale": "per_example"}.
+    training: Keywords of `vael.Training`, and `epochs`. watch: Called with every event, for progress.
+
+    Raises DataError, RecipeError before training; TrainingError, Interrupted during it, the run being kept.
+    """
+    frame = data if isinstance(data, Frame) else read(data)
+    plan = resolve(
+        frame, latent=latent, likelihood=likelihood, binarize=binarize, objective=objective, model=model,
+        kinds=kinds or {}, ignore=ignore, label=label, split=split or {}, seed=seed, settings=settings or {}, training=training,
+    )  # fmt: skip
+    folder = RunFolder(next_folder(frame.name) if output is None else output)
+    with sole_writer(folder.path):
+        folder.begin(plan.recipe, plan.data.schema)
+        watch({"event": "plan", "plan": plan, "folder": folder})
+        return _train(plan, folder, watch, device=device)
+
+
+def resume(
+    run: str | Path, *, data: object | None = None, device: str = "cpu", watch: Watch = nothing,
+    modules: Mapping[str, Any] | None = None,
+) -> Run:  # fmt: skip
+    """Go on with a run that was stopped or killed, from its last checkpoint, to the same end bit for bit.
+
+    data: Only for a run fitted on data in memory. Raises DataError when the data are not those of the run.
+    """
+    folder = RunFolder(run)
+    with sole_writer(folder.path):
+        recipe, schema = folder.read()
+        if folder.read_manifest()["state"] == "finished":
+            raise RecipeError(f"{folder}: is finished; there is nothing to resume. To train longer, fit again with more epochs.")
+        known = reread(recipe, schema) if data is None else prepare(
+            read(data), schema, fractions=recipe["data"].get("split", {}), seed=recipe["seed"]
+        )  # fmt: skip
+        if known.fingerprint != recipe["data"]["fingerprint"]:
+            raise RecipeError(f"{folder}: the data are not those the run was fitted on; going on would mix two data sets.")
+        model = _fresh_model(recipe, known, modules)
+        plan = Plan(recipe, known, model, build(recipe["objective"], "objective"), Training(**recipe["training"]))
+        watch({"event": "plan", "plan": plan, "folder": folder})
+        return _train(plan, folder, watch, device=device, resuming=True)
+
+
+def resolve(
+    frame: Frame, *, latent: int | None, likelihood: str | None, binarize: Binarization | None,
+    objective: Objective | None, model: VAE | None, kinds: Mapping[str, str], ignore: Sequence[str], label: Sequence[str],
+    split: Mapping[str, float], seed: int, settings: Mapping[str, Any], training: Mapping[str, Any],
+) -> Plan:  # fmt: skip
+    """Every question answered: schema, likelihoods, views, splits, sizes, steps; a recipe that repeats the run."""
+    if latent is not None and latent < 1:
+        raise RecipeError(f"fit: latent must be at least 1, got {latent}.")
+    schema = infer(frame, kinds=dict(kinds), ignore=list(ignore), label=list(label))
+    chosen = defaults.choose(schema, likelihood) if model is None else chosen_by(model, schema)
+    schema = defaults.with_views(schema, chosen, binarize)
+    data = prepare(frame, schema, fractions=split, seed=seed)
+    built = model or defaults.model(data.schema, chosen, latent=latent or defaults.LATENT)
+    tables = {
+        "format": 1,
+        "seed": seed,
+        "data": about(frame, data, kinds, ignore, label, split),
+        **describe_model(built),
+        "objective": describe(objective or ELBO(), "objective"),
+        "training": asdict(defaults.training(data, training)),
+    }
+    recipe = with_settings(tables, settings)
+    by_hand = model is not None
+    model = model if model is not None and not settings else _fresh_model(recipe, data, None, start=not by_hand)
+    steps = Training(**_checked_training(recipe["training"]))
+    return Plan(recipe, data, model, objective or build(recipe["objective"], "objective"), steps, notes(data))
+
+
+def _checked_training(table: Mapping[str, Any]) -> dict[str, Any]:
+    from inspect import signature
+
+    from vael.names import closest
+
+    allowed = signature(Training).parameters
+    for key in table:
+        if key not in allowed:
+            raise RecipeError(f"[training]: unknown key {key!r}. Training takes: {', '.join(allowed)}.{closest(key, allowed)}")
+    return dict(table)
+
+
+def chosen_by(model: VAE, schema: Schema) -> dict[str, type[Likelihood]]:
+    """The likelihood of each modelled field in a model built by hand."""
+    names = [field.name for field in schema.modelled]
+    if isinstance(model.likelihood, Mixed):
+        return {names[column]: type(part.likelihood) for part in model.likelihood.parts for column in part.columns}
+    return dict.fromkeys(names, type(model.likelihood))
+
+
+def about(
+    frame: Frame, data: Data, kinds: Mapping[str, str], ignore: Sequence[str], label: Sequence[str], split: Mapping[str, float]
+) -> dict[str, Any]:  # fmt: skip
+    """The [data] table: where the data came from, what was overridden, how they were split."""
+    asked: dict[str, Any] = {"kinds": dict(kinds), "ignore": list(ignore), "label": list(label), "split": dict(split)}
+    table = {"name": frame.name, **({"source": frame.origin} if frame.origin else {}), "fingerprint": data.fingerprint}
+    return {**table, **{key: value for key, value in asked.items() if value}}
+
+
+def notes(data: Data) -> list[str]:
+    """What a person should know before training starts."""
+    found = []
+    sizes = {name: len(split) for name, split in data.splits.items()}
+    if not sizes["validation"]:
+        found.append(f"no validation rows among {sum(sizes.values())}: the last weights are kept, and over-fitting goes unseen")
+    if sizes["train"] == 1:
+        found.append("one training row: the model can only learn it by heart")
+    return found
+
+
+def _fresh_model(recipe: Mapping[str, Any], data: Data, modules: Mapping[str, Any] | None, *, start: bool = True) -> VAE:
+    """The recipe's model with the weights its seed gives, torch's global state left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe["seed"])
+        model = build_model(recipe, modules)
+    if start:
+        defaults.start(model, data.split("train"))
+    return model
+
+
+def _train(plan: Plan, folder: RunFolder, watch: Watch, *, device: str, resuming: bool = False) -> Run:
+    model, seed = plan.model.to(device), plan.recipe["seed"]
+    engine = Engine(model, plan.objective, plan.data.split("train").to(device), plan.training, seed=seed)
+    progress, elapsed = Progress(), 0.0
+    if resuming:
+        progress, elapsed = _continue(engine, folder)
+        watch({"event": "resumed", "step": engine.step})
+    validation = plan.data.splits["validation"].settled(seed=0).to(device)
+    try:
+        outcome = train(
+            engine, validation, folder, progress=progress, elapsed=elapsed,
+            report=lambda line: watch({"event": "line", "line": line, "steps": plan.training.steps}),
+        )  # fmt: skip
+    except (Interrupted, KeyboardInterrupt) as error:
+        folder.write_manifest("interrupted", seed=seed)
+        raise Interrupted(f"{folder}: {error}\n  Go on with: vael fit --resume -o {folder}") from error
+    except TrainingError:
+        folder.write_manifest("failed", seed=seed)
+        raise
+    folder.write_manifest("finished", seed=seed)
+    watch({"event": "finished", "outcome": outcome, "folder": folder})
+    return _finished(plan, folder, model)
+
+
+def _finished(plan: Plan, folder: RunFolder, model: VAE) -> Run:
+    model.load_state_dict(folder.weights())
+    model.eval()
+    return Run(folder, model, plan.data.schema, plan.recipe, plan.data)
+
+
+def _continue(engine: Engine, folder: RunFolder) -> tuple[Progress, float]:
+    """Restore the last checkpoint; from the beginning, said aloud, where a kill came before the first."""
+    progress = load_checkpoint(folder.checkpoint, engine) if folder.checkpoint.exists() else Progress()
+    lines = [line for line in folder.lines() if line.get("step", 0) <= engine.step]
+    folder.cut_history(engine.step)
+    return progress, max((line.get("seconds", 0.0) for line in lines), default=0.0)

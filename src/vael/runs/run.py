@@ -1,0 +1,136 @@
+"""A fitted model with its data, its history and the verbs that use it."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from vael import applications, evaluation
+from vael.data import Data, Schema, Split, decode, prepare
+from vael.data import encode as encode_frame
+from vael.data.sources import read
+from vael.errors import DataError, RecipeError
+from vael.evaluation import Evaluation, Method
+from vael.files import Json, save_json
+from vael.models import VAE
+from vael.runs.folder import RunFolder, latest_folder
+from vael.runs.recipe import build_model
+
+Columns = dict[str, NDArray[np.generic]]
+
+
+@dataclass
+class Run:
+    """What `vael.fit` and `vael.load` return.
+
+    folder: Where it lies. model: With the best weights. schema: What the data are. recipe: How it was made.
+    """
+
+    folder: RunFolder
+    model: VAE
+    schema: Schema
+    recipe: dict[str, Any]
+    _data: Data | None = None
+
+    @property
+    def history(self) -> list[Json]:
+        """One dict per evaluation, oldest first."""
+        return self.folder.lines()
+
+    @property
+    def data(self) -> Data:
+        """The data the run was fitted on, read again if need be. Raises DataError when they changed or were in memory."""
+        if self._data is None:
+            self._data = reread(self.recipe, self.schema)
+        return self._data
+
+    def split_of(self, data: object | None, split: str) -> Split:
+        """One split of the run's own data; or all rows of other `data`, seen through the run's schema."""
+        if isinstance(data, Split):
+            return data
+        return self.data.split(split) if data is None else encode_frame(read(data), self.schema)
+
+    def evaluate(
+        self,
+        data: object | None = None,
+        *,
+        split: str = "test",
+        draws: int = 5000,
+        method: Method = "auto",
+        max_examples: int | None = None,
+        budget: float = 60.0,
+        seed: int = 0,
+    ) -> Evaluation:
+        """The bound, log p(x) and their errors on a split of the run's data, or on other `data`; see vael.evaluate.
+
+        On the run's own test split the result is also kept as evaluation.json.
+        """
+        found = evaluation.evaluate(
+            self.model,
+            self.split_of(data, split),
+            name=split if data is None else "given data",
+            draws=draws,
+            method=method,
+            max_examples=max_examples,
+            budget=budget,
+            seed=seed,
+            discrete=is_discrete(self.schema),
+        )
+        if data is None:
+            save_json(self.folder.evaluation, {"run": str(self.folder), **found.to_json()})
+        return found
+
+    def sample(self, count: int, *, seed: int = 0, mean: bool = False) -> Columns:
+        """`count` new examples as columns of the user's own types and units; the same for the same seed.
+
+        mean: The centre of p(x|z) for each drawn z, instead of a draw from it.
+        """
+        return decode(applications.generate(self.model, count, seed=seed, mean=mean), self.schema)
+
+    def encode(self, data: object | None = None, *, split: str = "test") -> NDArray[np.float64]:
+        """Posterior mean of every example, `(N, D)`; the same at every call."""
+        means, _ = applications.encode(self.model, self.split_of(data, split))
+        return np.asarray(means.numpy())
+
+    def reconstruct(self, data: object | None = None, *, split: str = "test") -> Columns:
+        """What the model makes of every example at its posterior mean, as columns of the user's own types."""
+        return decode(applications.reconstruct(self.model, self.split_of(data, split)), self.schema)
+
+
+def is_discrete(schema: Schema) -> bool:
+    """Whether log p(x) is a log-probability under this schema's views."""
+    return schema.discrete
+
+
+def reread(recipe: Mapping[str, Any], schema: Schema) -> Data:
+    """The data of a recipe, read and split again exactly as they were."""
+    about = recipe["data"]
+    if "source" not in about:
+        raise DataError("this run was fitted on data handed over in memory, which a run folder does not keep.\n  Hand the data over again.")
+    data = prepare(read(about["source"]), schema, fractions=about.get("split", {}), seed=recipe["seed"])
+    if data.fingerprint != about["fingerprint"]:
+        warnings.warn(f"{about['source']}: the data have changed since the run was fitted; its splits are not the same.", stacklevel=2)
+    return data
+
+
+def load(run: str | Path | None = None, *, modules: Mapping[str, nn.Module] | None = None) -> Run:
+    """Open a run folder, verified file by file; no code in it is run. None opens the latest in runs/.
+
+    modules: Modules from outside `vael` that the model was built with, by place, such as {"posterior.network": net}.
+    Raises DamagedFile naming a damaged file, RecipeError when the folder is no run or a module is missing.
+    """
+    folder = RunFolder(latest_folder() if run is None else run)
+    recipe, schema = folder.read()
+    model = build_model(recipe, modules)
+    weights = folder.weights()
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RecipeError(f"{folder.model}: the weights do not fit the model that recipe.toml describes.\n  {error}") from error
+    model.eval()
+    return Run(folder, model, schema, recipe)

@@ -1,0 +1,92 @@
+"""There and back: what the model sees turns into the user's values again."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vael.data.frame import Frame
+from vael.data.infer import infer
+from vael.data.schema import Field
+from vael.data.transforms import fit_view, log_jacobian, to_model, to_user
+from vael.errors import DataError
+
+
+def view(column: np.ndarray, **changes) -> Field:
+    """The column's inferred field with its view fitted."""
+    schema = infer(Frame("t", {"a": column}))
+    return fit_view(schema.with_fields({"a": changes})["a"], column)
+
+
+@settings(deadline=None)
+@given(
+    places=st.lists(st.integers(-10_000, 10_000), min_size=3, max_size=50, unique=True),
+    decimals=st.integers(0, 4),
+)
+def test_a_standardised_grid_comes_back_exactly(places, decimals):
+    column = np.asarray(places) / 10**decimals
+    field = view(column, view="standard", kind="real", role="data")
+    np.testing.assert_array_equal(to_user(field, to_model(field, column, "t")), column)
+
+
+@settings(deadline=None)
+@given(values=st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=50, unique=True))
+def test_a_continuous_column_comes_back_to_rounding(values):
+    column = np.asarray(values)
+    field = Field("a", "real", view="standard", loc=3.0, scale=7.0)
+    np.testing.assert_allclose(to_user(field, to_model(field, column, "t")), column, rtol=1e-12, atol=1e-12)
+
+
+@settings(deadline=None)
+@given(words=st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=40))
+def test_texts_become_codes_and_texts_again(words):
+    column = np.asarray(words, dtype=object)
+    field = Field("a", "category", values=("a", "b", "c"), levels=3)
+    codes = to_model(field, column, "t")
+    there = ~np.isnan(codes)
+    assert (there == np.asarray([word is not None for word in words])).all()
+    assert to_user(field, codes[there]).tolist() == [word for word in words if word is not None]
+
+
+@pytest.mark.parametrize("column", [np.asarray([1, 2, 1]), np.asarray([True, False, True]), np.asarray([0.5, 1.0])])
+def test_two_values_come_back_in_their_own_type(column):
+    field = Field("a", "binary", values=tuple(np.unique(column).tolist()), levels=2, dtype=str(column.dtype))
+    again = to_user(field, to_model(field, column, "t"))
+    assert again.dtype == column.dtype
+    np.testing.assert_array_equal(again, column)
+
+
+def test_pictures_come_back_as_bytes_and_never_wrap():
+    column = np.arange(256, dtype=np.uint8).reshape(4, 1, 8, 8)
+    field = view(column, view="unit")
+    seen = to_model(field, column, "t")
+    assert (seen.min(), seen.max()) == (0.0, 1.0)
+    np.testing.assert_array_equal(to_user(field, seen), column)
+    assert to_user(field, np.asarray([-0.5, 1.5])).tolist() == [0, 255]
+
+
+def test_a_value_the_model_never_saw_is_named_with_its_row():
+    field = Field("a", "category", values=("x", "y"), levels=2)
+    with pytest.raises(DataError, match=r"people, column 'a', row 2: 'z' is not one of its 2 values \('x', 'y'\)"):
+        to_model(field, np.asarray(["x", "z"], dtype=object), "people")
+    with pytest.raises(DataError, match="row 3: 7 is not one of its 2 values"):
+        to_model(Field("a", "binary", values=(0, 1), levels=2), np.asarray([0, 1, 7]), "people")
+
+
+def test_missing_values_stay_missing_and_leave_the_fit_alone():
+    column = np.asarray([1.5, np.nan, 4.25])
+    field = fit_view(Field("a", "real", view="standard"), column)
+    assert (field.loc, field.scale) == (2.875, 1.375)
+    assert np.isnan(to_model(field, column, "t")).tolist() == [False, True, False]
+
+
+def test_the_log_jacobian_is_that_of_the_view():
+    field = Field("a", "real", view="standard", loc=3.0, scale=4.0)
+    step = (to_model(field, np.asarray([1.5]), "t") - to_model(field, np.asarray([0.5]), "t"))[0]
+    assert log_jacobian(field) == pytest.approx(np.log(step), abs=1e-12)
+    assert log_jacobian(Field("a", "real", view="standard", scale=4.0, resolution=0.5)) == 0.0
+
+
+def test_a_column_constant_on_the_training_rows_keeps_a_scale():
+    assert fit_view(Field("a", "real", view="standard", resolution=0.5), np.full(4, 2.0)).scale == 0.5
+    assert fit_view(Field("a", "real", view="standard"), np.full(4, 2.0)).scale == 1.0
