@@ -1,7 +1,16 @@
 """Variational autoencoders whose numbers are true: fit, log p(x) with an error bar, generate, encode."""
 
 from vael.data import Batch, Schema
-from vael.errors import DamagedFile, DataError, Interrupted, RecipeError, ShapeError, TrainingError, VaelError, WriteError
+from vael.errors import (
+    DamagedFile,
+    DataError,
+    Interrupted,
+    RecipeError,
+    ShapeError,
+    TrainingError,
+    VaelError,
+    WriteError,
+)
 from vael.evaluation import Evaluation, evaluate
 from vael.models import VAE, Terms
 from vael.noise import Noise

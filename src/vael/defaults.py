@@ -22,7 +22,7 @@ LATENT = 16
 SMALL = 128  # features: below it a step costs its overhead, whatever the layers
 FEWEST_STEPS, EPOCHS = 6_000, 20
 
-LIKELIHOOD_OF = {
+LIKELIHOOD_OF: dict[str, type[Likelihood]] = {
     "binary": likelihoods.Bernoulli,
     "image": likelihoods.DiscretizedLogistic,
     "unit": likelihoods.Gaussian,
@@ -36,11 +36,11 @@ Chosen = dict[str, type[Likelihood]]
 
 def likelihood_kinds() -> dict[str, type[Likelihood]]:
     """Every likelihood a single field can have, by its name in a recipe."""
-    found = {name: getattr(likelihoods, name) for name in likelihoods.__all__}
+    found = [member for name in likelihoods.__all__ if isinstance(member := getattr(likelihoods, name), type)]
     return {
         kind_of(member): member
-        for member in found.values()
-        if isinstance(member, type) and issubclass(member, Likelihood) and member not in (Likelihood, Mixed)
+        for member in found
+        if issubclass(member, Likelihood) and member is not Likelihood and member is not Mixed
     }
 
 
@@ -60,7 +60,8 @@ def choose(schema: Schema, asked: str | None = None) -> Chosen:
         if refusal:
             raise RecipeError(
                 f"likelihood {asked!r}: {refusal}; field {field.name!r} is {field.describe()}.\n"
-                f"  Leave --likelihood out for the default of each field, or change the field with --column {field.name}=KIND."
+                f"  Leave --likelihood out for the default of each field, or change the field with "
+                f"--column {field.name}=KIND."
             )
     return {field.name: kinds[name] for field in schema.modelled}
 
@@ -86,7 +87,11 @@ def model(schema: Schema, chosen: Chosen, *, latent: int = LATENT) -> VAE:
     """A VAE for the fitted `schema`: standard normal prior, diagonal Gaussian posterior, MLPs both ways."""
     hidden = hidden_of(schema)
     prior = GaussianPrior(latent)
-    return VAE(prior, likelihood(schema, chosen, latent, hidden[::-1]), GaussianPosterior(encoder(schema, chosen, latent, hidden)))
+    return VAE(
+        prior,
+        likelihood(schema, chosen, latent, hidden[::-1]),
+        GaussianPosterior(encoder(schema, chosen, latent, hidden)),
+    )
 
 
 def likelihood(schema: Schema, chosen: Chosen, latent: int, hidden: list[int]) -> Likelihood:
@@ -123,7 +128,9 @@ def encoder(schema: Schema, chosen: Chosen, latent: int, hidden: list[int]) -> n
     if not schema.is_table:
         trunk = MLP(schema.event_shape, hidden, 2 * latent)
         half = (fields[0].levels - 1) / 2
-        return Rescaled(trunk, loc=half, scale=half) if fields[0].kind == "image" and fields[0].view == "whole" else trunk
+        return (
+            Rescaled(trunk, loc=half, scale=half) if fields[0].kind == "image" and fields[0].view == "whole" else trunk
+        )
     levels = [field.levels if field.kind in ("category", "binary") else 0 for field in fields]
     counts = [column for column, field in enumerate(fields) if field.kind == "count" and field.view == "whole"]
     holes = [column for column, field in enumerate(fields) if field.missing]
@@ -161,9 +168,11 @@ def training(data: Data, asked: Mapping[str, Any]) -> Training:
         raise RecipeError(f"Training: epochs must be above 0, got {epochs}.")
     steps = max(FEWEST_STEPS, EPOCHS * epoch) if epochs is None else max(1, round(epochs * examples / batch))
     steps = rest.get("steps", steps)
-    settings = {"steps": steps, "batch": batch, "evaluate_every": max(1, min(epoch, 1000) if epoch >= 100 else min(100, steps))}
+    settings = {
+        "steps": steps,
+        "batch": batch,
+        "evaluate_every": max(1, min(epoch, 1000) if epoch >= 100 else min(100, steps)),
+    }
     if "steps" not in rest and epochs is None:
         settings["patience"] = 15
-    return Training(**{**settings, **rest})
-
-
+    return Training.of({**settings, **rest})

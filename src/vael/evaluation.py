@@ -16,6 +16,7 @@ from vael.evidence.estimate import Estimate
 from vael.evidence.exact import exact, linear_gaussian
 from vael.evidence.importance import importance
 from vael.models.vae import VAE
+from vael.noise import Noise
 from vael.units import bits_per_dim
 
 Method = Literal["auto", "importance", "exact"]
@@ -44,21 +45,29 @@ class Bounds:
         return {name: float(getattr(self, name).mean()) for name in ("elbo", "rate", "distortion")}
 
 
-def bounds(model: VAE, split: Split, *, draws: int = 1, seed: int = 0) -> Bounds:
-    """The ELBO's terms of every example of a settled `split`, from `draws` draws that depend on (seed, row) alone."""
+def bounds(model: VAE, split: Split, *, draws: int = 1, seed: int = 0, noise: Noise | None = None) -> Bounds:
+    """The ELBO's terms of every example of a settled `split`, from `draws` draws that depend on (seed, row) alone.
+
+    noise: What `fixed_noise` gave for the same split, where it is measured again and again.
+    """
     rates, distortions = [], []
+    (eps,) = (noise or fixed_noise(model, split, draws=draws, seed=seed)).latents
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
             for rows in positions(split, EXAMPLES_AT_ONCE):
-                noise = model.noise_for(split.index[rows].tolist(), range(draws), seed=seed)
-                terms = model.terms(split.batch(rows.to(split.x.device)), noise)
+                terms = model.terms(split.batch(rows.to(split.x.device)), Noise((eps[:, rows],)))
                 rates.append(terms.rate.to("cpu", torch.float64))
                 distortions.append(terms.distortion.to("cpu", torch.float64) - split.log_jacobian[rows])
     finally:
         model.train(was_training)
     return Bounds(torch.cat(rates), torch.cat(distortions))
+
+
+def fixed_noise(model: VAE, split: Split, *, draws: int = 1, seed: int = 0) -> Noise:
+    """Noise for all of a split, `(K, N, D)`: the same for every model of that latent size."""
+    return model.noise_for(split.index.tolist(), range(draws), seed=seed)
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,11 @@ class Evaluation:
     def rows(self) -> list[tuple[str, str]]:
         """`(name, value with unit and error)` lines for people."""
         rows = [
-            ("−ELBO", f"{_signed(self.elbo, -1)} nats per example ({self.split}, {self.examples} examples, {self.elbo.draws} draw)"),
+            (
+                "−ELBO",
+                f"{_signed(self.elbo, -1)} nats per example ({self.split}, {self.examples} examples, "
+                f"{self.elbo.draws} draw)",
+            ),
             ("  rate", f"{_signed(self.rate)} nats"),
             ("  distortion", f"{_signed(self.distortion)} nats"),
         ]
@@ -273,7 +286,9 @@ def _paired_error(elbo: Tensor, gap: Tensor, elbo_there: Tensor) -> float:
 def _exact(model: VAE, split: Split) -> Estimate:
     log_prob = exact(model)
     with torch.inference_mode():
-        value = torch.cat([log_prob(split.batch(rows).x).to(torch.float64) for rows in positions(split, EXAMPLES_AT_ONCE)])
+        value = torch.cat(
+            [log_prob(split.batch(rows).x).to(torch.float64) for rows in positions(split, EXAMPLES_AT_ONCE)]
+        )
     return Estimate(value + split.log_jacobian, torch.zeros_like(value), None, 0, "exact", "exact")
 
 

@@ -68,6 +68,8 @@ def read_bytes(path: Path) -> bytes:
     """The content of `path`, or DamagedFile saying that it is missing or cannot be read."""
     try:
         return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DamagedFile(f"{path}: is missing.\n  Put it back from a copy, or fit again.") from error
     except OSError as error:
         raise DamagedFile(f"{path}: cannot be read ({error.strerror or error}).") from error
 
@@ -86,7 +88,7 @@ def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())  # the bytes themselves, without a copy
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)  # the bytes themselves, without a copy
     return digest.hexdigest()
 
 
@@ -94,7 +96,17 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     """Write tensors of any shape and a string-to-string `metadata` as one self-verifying safetensors file."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     notes = dict(metadata or {})
-    write_bytes(path, tensors_to_bytes(plain, {**notes, "sha256": _digest(plain, notes)}))
+    write_bytes(path, _in_order(tensors_to_bytes(plain, {**notes, "sha256": _digest(plain, notes)})))
+
+
+def _in_order(content: bytes) -> bytes:
+    """safetensors writes metadata in an order of the day; in a fixed one, equal tensors make equal files."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the format asks for tensors aligned to 8 bytes
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[8 + length :]))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -11,7 +11,7 @@ AT_ONCE = 4096
 
 
 def generate(model: VAE, count: int, *, seed: int, mean: bool = False) -> Tensor:
-    """`count` draws of p(x), `(count, *event)`, in the model's units; with `mean`, the centre of p(x|z) instead of a draw.
+    """`count` draws of p(x), `(count, *event)`, in the model's units; with `mean`, centres of p(x|z) instead.
 
     The same seed gives the same examples. Raises RecipeError when `count` is below 1.
     """

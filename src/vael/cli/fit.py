@@ -1,7 +1,8 @@
 """vael fit: from data to a run."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -29,6 +30,7 @@ def fit(
     column: Annotated[list[str] | None, Parameter(negative="")] = None,
     ignore: Annotated[list[str] | None, Parameter(negative="")] = None,
     label: Annotated[list[str] | None, Parameter(negative="")] = None,
+    missing: Annotated[list[str] | None, Parameter(negative="")] = None,
     split: Annotated[list[str] | None, Parameter(negative="")] = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
@@ -79,6 +81,8 @@ def fit(
         A column to leave out.
     label
         A column to keep beside the data, not in it.
+    missing
+        A text that marks a missing value, beside the usual ones.
     split
         validation=SHARE or test=SHARE.
     set_
@@ -89,7 +93,7 @@ def fit(
         No progress on stderr.
     """
     from vael.cli.show import Watcher, note, say, say_json
-    from vael.objectives import ELBO, IWAE, Beta
+    from vael.objectives import ELBO, IWAE, Beta, Objective
     from vael.runs import fit as fit_run
     from vael.runs import latest_folder
     from vael.runs import resume as resume_run
@@ -103,13 +107,22 @@ def fit(
             raise RecipeError("fit: DATA is missing. Name a built-in set such as digits, or a .npy, .npz or .csv file.")
         if beta is not None and objective != "beta":
             raise RecipeError(f"--beta {beta}: goes with --objective beta, got {objective}.")
-        given = {} if draws is None else {"draws": draws}
-        aims = {"elbo": ELBO, "iwae": IWAE}
-        aim = Beta(**given, **({} if beta is None else {"beta": beta})) if objective == "beta" else aims[objective](**given)
-        asked = {"epochs": epochs, "steps": steps, "batch": batch, "learning_rate": learning_rate, "warm_up": warm_up, "patience": patience}
+        given: dict[str, Any] = {} if draws is None else {"draws": draws}
+        beta_given: dict[str, Any] = {} if beta is None else {"beta": beta}
+        aims: dict[str, Callable[..., Objective]] = {"elbo": ELBO, "iwae": IWAE}
+        aim = Beta(**given, **beta_given) if objective == "beta" else aims[objective](**given)
+        asked: dict[str, Any] = {
+            "epochs": epochs,
+            "steps": steps,
+            "batch": batch,
+            "learning_rate": learning_rate,
+            "warm_up": warm_up,
+            "patience": patience,
+        }
         run = fit_run(
             data, output=output, latent=latent, likelihood=likelihood, binarize=binarize, objective=aim,
-            kinds=pairs(column or [], "--column"), ignore=ignore or [], label=label or [], split=shares(split or []),
+            kinds=pairs(column or [], "--column"), ignore=ignore or [], label=label or [], missing=missing or [],
+            split=shares(split or []),
             seed=seed, settings=values(set_ or [], "--set"), device=device, watch=watch,
             **{key: value for key, value in asked.items() if value is not None},
         )  # fmt: skip
@@ -128,7 +141,11 @@ def summary(run: object) -> dict[str, object]:
     split = "validation" if len(run.data.splits["validation"]) else "train"
     found = evaluate(run.model, run.data.split(split), name=split, draws=1, max_examples=1)
     lines = [line for line in run.history if "seconds" in line]
-    reasons = {**found.reasons, "evidence": "not estimated by fit; see vael evaluate", "bits_per_dim": "needs the evidence"}
+    reasons = {
+        **found.reasons,
+        "evidence": "not estimated by fit; see vael evaluate",
+        "bits_per_dim": "needs the evidence",
+    }
     return {
         "run": str(run.folder),
         **{**found.to_json(), "evidence": None, "bits_per_dim": None, "reasons": reasons, "warnings": []},

@@ -8,7 +8,9 @@ from cyclopts import Parameter
 
 from vael.errors import RecipeError
 
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print the result as one line of JSON, last on stdout.")]
+Json = Annotated[
+    bool, Parameter(name="--json", negative="", help="Print the result as one line of JSON, last on stdout.")
+]
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"], help="Where to write.")]
 Seed = Annotated[int, Parameter(help="The same seed gives the same numbers.")]
 Device = Annotated[str, Parameter(help="cpu, cuda or mps.")]

@@ -70,7 +70,9 @@ class Watcher:
 
     def on_resumed(self, event: dict[str, Any]) -> None:
         self.first_step = event["step"]
-        self.console.print(f"resumed at step {event['step']}" if event["step"] else "resumed before its first checkpoint: from step 0")
+        self.console.print(
+            f"resumed at step {event['step']}" if event["step"] else "resumed before its first checkpoint: from step 0"
+        )
 
     def on_line(self, event: dict[str, Any]) -> None:
         line = event["line"]
@@ -91,7 +93,11 @@ class Watcher:
 
     def on_finished(self, event: dict[str, Any]) -> None:
         outcome = event["outcome"]
-        best = "" if outcome.best is None else f"; best validation −ELBO {-outcome.best:.2f} nats at step {outcome.best_step}"
+        best = (
+            ""
+            if outcome.best is None
+            else f"; best validation −ELBO {-outcome.best:.2f} nats at step {outcome.best_step}"
+        )
         self.console.print(("\n" if self.live else "") + f"done        {outcome.reason}{best}")
 
 
@@ -114,9 +120,12 @@ def shape_of(table: dict[str, Any]) -> str:
         if key in ("kind", "network", "parts"):
             continue
         words.append(f"{key} {value if not isinstance(value, list) or len(value) < 6 else f'[{len(value)} values]'}")
-    text = table["kind"] + (f" ({', '.join(words)})" if words else "")
+    text: str = table["kind"] + (f" ({', '.join(words)})" if words else "")
     if "parts" in table:
-        text += ": " + ", ".join(f"{shape_of({k: v for k, v in part.items() if k != 'columns'})} × {len(part['columns'])}" for part in table["parts"])
+        text += ": " + ", ".join(
+            f"{shape_of({k: v for k, v in part.items() if k != 'columns'})} × {len(part['columns'])}"
+            for part in table["parts"]
+        )
     if "network" in table:
         text += f", {network_of(table['network'])}"
     return text

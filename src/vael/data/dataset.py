@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class Split:
 
     def rows(self, chosen: Tensor) -> "Split":
         """The split with only the `chosen` `(n,)` positions."""
-        pick = {
+        pick: dict[str, Any] = {
             name: None if (held := getattr(self, name)) is None else held[chosen]
             for name in ("x", "index", "log_jacobian", "observed", "label")
         }
@@ -58,8 +59,8 @@ class Split:
                 raise ValueError("Split.batch: a dynamically binarised split needs `uniform`; see Split.settled.")
             seen = (uniform * self.divisor < x).to(uniform.dtype)
         else:
-            seen = x.to(torch.get_default_dtype()) if x.dtype == torch.uint8 else x
-            seen = seen if self.divisor == 1.0 else seen / self.divisor
+            # One kernel from bytes to floats: a product with a number promotes on the way.
+            seen = x if x.dtype != torch.uint8 else x * (1.0 / self.divisor)
         return Batch(
             x=seen,
             observed=None if self.observed is None else self.observed.index_select(0, positions),
@@ -87,10 +88,9 @@ class Split:
 
     def to(self, device: torch.device | str) -> "Split":
         """The split with its tensors on `device`."""
-        held = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
-        return Split(
-            **{k: v.to(device) if isinstance(v, Tensor) and k != "log_jacobian" else v for k, v in held.items()}
-        )
+        held: dict[str, Any] = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
+        moved = [name for name, value in held.items() if isinstance(value, Tensor) and name != "log_jacobian"]
+        return dataclasses.replace(self, **{name: held[name].to(device) for name in moved})
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def encode(frame: Frame, schema: Schema) -> Split:
         raise DataError(f"{frame.name}: 0 rows. There is nothing to work on.")
     columns = [_column(frame, field) for field in schema.modelled]
     label = schema.label
-    held = {
+    held: dict[str, Any] = {
         "index": torch.arange(len(frame)),
         "label": None if label is None or label.name not in frame.columns else _label(label, frame),
     }
@@ -224,7 +224,8 @@ def _refuse_impossible(frame: Frame, field: Field, values: NDArray[np.float64]) 
         where = f", position {place[1:]}" if len(place) > 1 else ""
         expected = f"whole numbers 0 … {top:g}" if field.kind in ("image", "count") else "finite numbers"
         raise DataError(
-            f"{frame.name}, column {field.name!r}, row {place[0] + 1}{where}: {own[place]:g} cannot be; expected {expected}.\n"
+            f"{frame.name}, column {field.name!r}, row {place[0] + 1}{where}: {own[place]:g} cannot be; "
+            f"expected {expected}.\n"
             f"  Correct the value, or fit a model whose schema allows it."
         )
 
@@ -272,4 +273,5 @@ def _seen(field: Field) -> Field:
 
 def positions(split: Split, size: int) -> Sequence[Tensor]:
     """The positions 0 … N − 1 in order, in pieces of at most `size`."""
-    return torch.arange(len(split)).split(size)
+    pieces: Sequence[Tensor] = torch.arange(len(split)).split(size)
+    return pieces

@@ -193,12 +193,33 @@ class Facts:
 
     @cached_property
     def resolution(self) -> float:
-        """Step of the grid the values lie on, 0 if continuous."""
+        """Step of the grid the values lie on, counted from `offset`; 0 if continuous."""
+        return self._grid_from_zero or self._grid_from_least
+
+    @property
+    def offset(self) -> float:
+        """A point of the grid: 0, or the least value where the grid does not pass through 0."""
+        return 0.0 if self._grid_from_zero or not self._grid_from_least else float(self.distinct[0])
+
+    @cached_property
+    def _grid_from_least(self) -> float:
+        # Standardised whole numbers: equal gaps, but no multiples. Few distinct values, or equal gaps prove nothing.
+        if len(self.distinct) < 5 or 2 * len(self.distinct) > len(self.observed) or self._floating_error > 1e-9:
+            return 0.0
+        gaps = self.distinct.astype(np.float64) - float(self.distinct[0])
+        steps = _smallest_gap(gaps)
+        return steps[0] if steps and _multiples(gaps / steps[0], 1e-9) else 0.0
+
+    @property
+    def _floating_error(self) -> float:
+        return 1e-9 if self.column.dtype.itemsize >= 8 else 1e-6 if self.column.dtype.itemsize == 4 else 1e-3
+
+    @cached_property
+    def _grid_from_zero(self) -> float:
         if self.whole:
             steps = np.gcd.reduce(self.distinct.astype(np.int64)) if self.column.dtype.kind != "b" else 1
             return float(abs(int(steps))) or 1.0
-        error = 1e-9 if self.column.dtype.itemsize >= 8 else 1e-6 if self.column.dtype.itemsize == 4 else 1e-3
-        return grid(self.distinct.astype(np.float64), error, PICTURE_GRIDS if self.shape else ())
+        return grid(self.distinct.astype(np.float64), self._floating_error, PICTURE_GRIDS if self.shape else ())
 
     @cached_property
     def spike(self) -> str:
@@ -352,6 +373,7 @@ def _complete(facts: Facts, kind: Kind, why: str, role: Role) -> Field:
         values=values,
         levels=levels,
         resolution=resolution,
+        offset=facts.offset if kind in ("real", "unit") and resolution else 0.0,
         missing=facts.missing,
         marks=facts.marks,
         why=why,

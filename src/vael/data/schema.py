@@ -32,6 +32,7 @@ class Field:
     values: The values of a binary or category field in the order of their codes; of a constant its one value.
     levels: How many values a binary, category or image field can take; 0 for the rest.
     resolution: Step of the grid the values lie on, in the field's own unit; 0 where they are continuous.
+    offset: A value the grid passes through.
     missing: How many values are missing; `marks` are the texts that say so.
     view: What a model sees: "whole" numbers or codes as they are, "standard" (x − loc) / scale, "unit" the same
         with the range brought to [0, 1], "binary" zeros and ones drawn from grey values by `binarization`.
@@ -47,6 +48,7 @@ class Field:
     values: tuple[Value, ...] = ()
     levels: int = 0
     resolution: float = 0.0
+    offset: float = 0.0
     missing: int = 0
     marks: tuple[str, ...] = ()
     view: View = "whole"
@@ -168,6 +170,8 @@ class Schema:
             unknown = set(entry) - known
             if unknown:
                 raise RecipeError(f"schema: unknown key {min(unknown)!r}. A field takes: {', '.join(sorted(known))}.")
-            tuples = {key: tuple(item) if isinstance(item, list) else item for key, item in entry.items()}
+            tuples: dict[str, Any] = {
+                key: tuple(item) if isinstance(item, list) else item for key, item in entry.items()
+            }
             fields.append(Field(**tuples))
         return Schema(tuple(fields))

@@ -39,10 +39,8 @@ def to_model(field: Field, column: NDArray[np.generic], source: str) -> Floats:
 
     Raises DataError naming row and value when a value is not one the field can take.
     """
-    if field.kind in ("binary", "category"):
-        values = _codes(field, column, source)
-    else:
-        values = column.astype(np.float64)
+    coded = field.kind in ("binary", "category")
+    values = _codes(field, column, source) if coded else column.astype(np.float64)
     return (values - field.loc) / field.scale
 
 
@@ -88,15 +86,22 @@ def to_user(field: Field, values: Floats) -> NDArray[np.generic]:
     if field.kind == "image":
         own = np.clip(own, 0, field.levels - 1)
     if field.resolution > 0:
-        # np.round to the grid's own decimals keeps 0.30000000000000004 out of people's files.
-        decimals = max(0, math.ceil(-math.log10(field.resolution) - 1e-9) + 3)
-        own = np.round(np.rint(own / field.resolution) * field.resolution, decimals)
+        own = _on_grid(own, field.resolution, field.offset)
     return _cast(own, np.dtype(field.dtype))
+
+
+def _on_grid(values: Floats, step: float, offset: float) -> Floats:
+    """The nearest points offset + k · step, with 0.30000000000000004 kept out of people's files."""
+    nearest = offset + np.rint((values - offset) / step) * step
+    for decimals in range(10):
+        if all(abs(number * 10**decimals - round(number * 10**decimals)) < 1e-9 for number in (step, offset)):
+            return np.round(nearest, decimals)
+    return nearest
 
 
 def _cast(values: Floats, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
     if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
+        limits = np.iinfo(dtype.type)  # type: ignore[type-var]
         return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
     return values.astype(dtype if dtype.kind == "f" else np.float64)
 

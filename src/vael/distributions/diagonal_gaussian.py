@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution, MultivariateNormal
+from torch.types import _size
 
 from vael.distributions.kl import closed_kl
 
@@ -52,8 +53,10 @@ class DiagonalGaussian(Distribution):
         """½ log |2πe Σ| in nats, shape of the batch."""
         return self.log_scale.sum(-1) + 0.5 * self.loc.shape[-1] * (1 + LOG_2PI)
 
-    def rsample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008 — torch's signature
-        return self.from_noise(torch.randn(sample_shape + self.loc.shape, dtype=self.loc.dtype, device=self.loc.device))
+    def rsample(self, sample_shape: _size = Size()) -> Tensor:  # noqa: B008 — torch's signature
+        return self.from_noise(
+            torch.randn(Size(sample_shape) + self.loc.shape, dtype=self.loc.dtype, device=self.loc.device)
+        )
 
 
 class StandardGaussian(Distribution):
@@ -79,8 +82,8 @@ class StandardGaussian(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         return -0.5 * value.square().sum(-1) - 0.5 * value.shape[-1] * LOG_2PI
 
-    def rsample(self, sample_shape: Size = Size()) -> Tensor:  # noqa: B008
-        return torch.randn(sample_shape + self.event_shape)
+    def rsample(self, sample_shape: _size = Size()) -> Tensor:  # noqa: B008
+        return torch.randn(Size(sample_shape) + self.event_shape)
 
 
 @closed_kl(DiagonalGaussian, StandardGaussian)
@@ -104,4 +107,5 @@ def _diagonal_to_full(q: DiagonalGaussian, p: MultivariateNormal) -> Tensor:
     shift = torch.linalg.solve_triangular(root, (p.loc - q.loc).unsqueeze(-1), upper=False).squeeze(-1)
     mixed = torch.linalg.solve_triangular(root, torch.diag_embed(q.scale), upper=False)
     log_det = 2 * root.diagonal(dim1=-2, dim2=-1).log().sum(-1) - 2 * q.log_scale.sum(-1)
-    return 0.5 * (mixed.square().sum((-2, -1)) + shift.square().sum(-1) - q.loc.shape[-1] + log_det)
+    kl: Tensor = 0.5 * (mixed.square().sum((-2, -1)) + shift.square().sum(-1) - q.loc.shape[-1] + log_det)
+    return kl

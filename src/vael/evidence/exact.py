@@ -60,8 +60,10 @@ def exact(model: VAE) -> Callable[[Tensor], Tensor]:
     world = linear_gaussian(model)
     if world is None:
         raise RecipeError(
-            "exact: log p(x) has a closed form only for an affine decoder with Gaussian noise that does not depend on z,\n"
-            "  off the grid, under the standard normal prior. Use the method `importance`."
+            "exact: log p(x) has a closed form only for an affine decoder with Gaussian noise that does not depend on "
+            "z, off the grid, under the standard normal prior.\n"
+            "  Use the method `importance`."
         )
     law = world.evidence()
-    return lambda x: law.log_prob(x.flatten(1))
+    log_prob: Callable[[Tensor], Tensor] = law.log_prob
+    return lambda x: log_prob(x.flatten(1))

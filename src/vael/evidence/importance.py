@@ -33,7 +33,9 @@ def importance(model: VAE, split: Split, *, draws: int, seed: int = 0, chunk: in
     try:
         with torch.inference_mode():
             size = max(1, room // at_once)
-            return Estimate.join([_of_some(model, split, rows, draws, at_once, seed) for rows in positions(split, size)])
+            return Estimate.join(
+                [_of_some(model, split, rows, draws, at_once, seed) for rows in positions(split, size)]
+            )
     finally:
         model.train(was_training)
 

@@ -102,7 +102,8 @@ class Likelihood(nn.Module, ABC):
                 f"(…, {', '.join(map(str, wanted))}): {each} × {self.event_shape}.\n"
                 f"  Change the network's outputs, or build the likelihood with another event_shape."
             )
-        return out.unflatten(-rank, (each, self.event_shape[0]))
+        unpacked: Tensor = out.unflatten(-rank, (each, self.event_shape[0]))
+        return unpacked
 
     def forward(self, z: Tensor, given: Tensor | None = None) -> Distribution:
         """p(x|z): a distribution of batch shape `(..., *event)` whose log_prob is per feature."""
@@ -115,7 +116,8 @@ class Likelihood(nn.Module, ABC):
         """
         self.check(x)
         parts = self(z, given).log_prob(x)
-        return parts.flatten(-len(self.event_shape)) if len(self.event_shape) > 1 else parts
+        flat: Tensor = parts.flatten(-len(self.event_shape)) if len(self.event_shape) > 1 else parts
+        return flat
 
     def check(self, x: Tensor) -> None:
         """Raise ShapeError unless x is `(B, *event)`."""

@@ -1,6 +1,6 @@
 """Zeros and ones."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -20,7 +20,7 @@ class Bernoulli(Likelihood):
     Bernoulli density, see `GreyBernoulli`.
     """
 
-    view: View = "binary"
+    view: ClassVar[View] = "binary"
 
     def distribution(self, parameters: Tensor) -> BernoulliLaw:
         """Logits `(..., 1, *event)` → Bernoulli of batch shape `(..., *event)`."""
@@ -35,7 +35,11 @@ class Bernoulli(Likelihood):
 
     @classmethod
     def refusal(cls, field: Field) -> str | None:
-        return None if field.kind in ("binary", "image") else "Bernoulli needs zeros and ones, or grey pictures to binarise"
+        return (
+            None
+            if field.kind in ("binary", "image")
+            else "Bernoulli needs zeros and ones, or grey pictures to binarise"
+        )
 
 
 class GreyLaw(BernoulliLaw):
@@ -51,11 +55,11 @@ class GreyBernoulli(Bernoulli):
 
         score(x|z) = Σ_f x_f log σ(l_f) + (1 − x_f) log σ(−l_f),    0 ≤ x_f ≤ 1
 
-    It does not integrate to one over [0, 1] (0.363 for a mean of 0.1), so there is no log p(x): evidence and
+    It does not integrate to one over [0, 1] (to 0.364 for a mean of 0.1), so there is no log p(x): evidence and
     bits/dim are null, and the score compares only with itself. A draw is its mean.
     """
 
-    view: View = "unit"
+    view: ClassVar[View] = "unit"
 
     def has_density(self) -> bool:
         return False

@@ -18,7 +18,7 @@ LARGEST_LOG_MEAN = 20.0  # e²⁰ ≈ 5·10⁸ events: beyond it float32 cannot 
 class Poisson(Likelihood):
     """Counts whose variance equals their mean.
 
-        log p(x|z) = Σ_f x_f log r_f − r_f − log x_f!,    r = exp(network(z))
+    log p(x|z) = Σ_f x_f log r_f − r_f − log x_f!,    r = exp(network(z))
     """
 
     def distribution(self, parameters: Tensor) -> PoissonLaw:

@@ -18,7 +18,8 @@ NARROWEST, WIDEST = -7.0, 5.0  # log scale in half ranges: 0.001 and 150 of them
 class DiscretizedLogistic(Likelihood):
     """Whole numbers 0 … levels − 1 under a logistic law binned to unit cells, open at both ends.
 
-        P(x_f|z) = σ((x_f + ½ − m) / s) − σ((x_f − ½ − m) / s),     m = h + h · l₀,  s = h · exp(l₁),  h = (levels − 1)/2
+        P(x_f|z) = σ((x_f + ½ − m) / s) − σ((x_f − ½ − m) / s),
+        m = h + h · l₀,   s = h · exp(l₁),   h = (levels − 1)/2
 
     Args:
         network: z → (l₀, l₁): centre and log scale in half ranges, twice as many outputs as features.

@@ -1,7 +1,7 @@
 """Real numbers with normal noise, whose scale is fixed, learned, predicted or solved for."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -33,7 +33,12 @@ class Gaussian(Likelihood):
         event_shape: Shape of one x; from the network's outputs where it has them.
     """
 
-    view: View = "standard"
+    view: ClassVar[View] = "standard"
+    log_scale: nn.Parameter
+    mean_square: Tensor
+    batches: Tensor
+    _step: Tensor
+    _floor: Tensor
 
     def __init__(
         self,
@@ -45,7 +50,9 @@ class Gaussian(Likelihood):
         event_shape: int | Sequence[int] | None = None,
     ) -> None:
         if isinstance(scale, str) and scale not in ("shared", "per_feature", "per_example", "optimal"):
-            raise RecipeError(f"Gaussian: scale must be a number, shared, per_feature, per_example or optimal, got {scale!r}.")
+            raise RecipeError(
+                f"Gaussian: scale must be a number, shared, per_feature, per_example or optimal, got {scale!r}."
+            )
         if not isinstance(scale, str) and not scale > 0:
             raise RecipeError(f"Gaussian: a fixed scale must be above 0, got {scale}.")
         self.scale, self.step, self.floor = scale, step, floor
@@ -53,7 +60,9 @@ class Gaussian(Likelihood):
         steps = torch.as_tensor(step, dtype=torch.float64)  # narrowed to the data's type where it is used
         self.on_grid = bool((steps > 0).any())
         self.register_buffer("_step", steps, persistent=False)
-        self.register_buffer("_floor", torch.where(steps > 0, steps / 2, torch.full_like(steps, floor)), persistent=False)
+        self.register_buffer(
+            "_floor", torch.where(steps > 0, steps / 2, torch.full_like(steps, floor)), persistent=False
+        )
         self._make_scale()
 
     def _make_scale(self) -> None:

@@ -29,7 +29,9 @@ class Mixed(Likelihood):
             network of their own and event_shape (len(columns),).
     """
 
-    def __init__(self, network: nn.Module | None = None, *, parts: Sequence[Part | tuple[Sequence[int], Likelihood]]) -> None:
+    def __init__(
+        self, network: nn.Module | None = None, *, parts: Sequence[Part | tuple[Sequence[int], Likelihood]]
+    ) -> None:
         self._check(parts)
         super().__init__(network, sum(len(columns) for columns, _ in parts))
         self.parts = [Part(list(columns), likelihood) for columns, likelihood in parts]
@@ -73,7 +75,9 @@ class Mixed(Likelihood):
         return Product(laws)
 
     def draw(self, law: Any, generator: Generator | None) -> Tensor:
-        pieces = [part.likelihood.draw(piece, generator) for part, (_, piece) in zip(self.parts, law.parts, strict=True)]
+        pieces = [
+            part.likelihood.draw(piece, generator) for part, (_, piece) in zip(self.parts, law.parts, strict=True)
+        ]
         gathered: Tensor = law.gather(pieces)
         return gathered
 

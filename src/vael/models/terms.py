@@ -100,7 +100,7 @@ class Terms:
 
     def named(self) -> dict[str, Tensor]:
         """Every term by name, in the order it is computed: where a NaN is looked for."""
-        found = {}
+        found: dict[str, Tensor] = {}
         for level, latent in enumerate(self.latents):
             found |= {f"z[{level}]": latent.z, f"rate[{level}]": latent.rate}
         return {**found, "log_px_z": self.log_px_z, **self.penalties}

@@ -39,8 +39,13 @@ class RowFeatures(nn.Module):
     """
 
     takes_mask = True
+    _plain: Tensor
+    _counts: Tensor
+    _holes: Tensor
 
-    def __init__(self, network: nn.Module, *, levels: Sequence[int], counts: Sequence[int], holes: Sequence[int]) -> None:
+    def __init__(
+        self, network: nn.Module, *, levels: Sequence[int], counts: Sequence[int], holes: Sequence[int]
+    ) -> None:
         super().__init__()
         self.network = network
         self.levels, self.counts, self.holes = list(levels), list(counts), list(holes)

@@ -1,6 +1,7 @@
 """Fully connected networks."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -45,7 +46,7 @@ class MLP(nn.Module):
             raise RecipeError(f"MLP: every layer needs at least one unit, got {widths}.")
         self.inputs, self.hidden, self.outputs, self.activation = inputs, list(hidden), outputs, activation
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*layers[:-1])
 

@@ -39,7 +39,8 @@ class GaussianPosterior(Posterior):
         out = self.network(x, observed) if masked else self.network(x)
         if out.shape[-1] != 2 * self.latent:
             raise ShapeError(
-                f"GaussianPosterior: the network's output has shape {tuple(out.shape)}, expected (…, {2 * self.latent})."
+                f"GaussianPosterior: the network's output has shape {tuple(out.shape)}, expected "
+                f"(…, {2 * self.latent}).\n  Give the network 2 × {self.latent} outputs, or say another latent."
             )
         loc, log_scale = out.chunk(2, -1)
         return DiagonalGaussian(loc, log_scale)

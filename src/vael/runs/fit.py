@@ -1,6 +1,5 @@
 """vael.fit: from a source to a run folder that holds a model whose numbers are true."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,15 +11,16 @@ from vael import defaults
 from vael.data import Binarization, Data, Frame, Schema, prepare
 from vael.data.infer import infer
 from vael.data.sources import read
-from vael.errors import DamagedFile, Interrupted, RecipeError, TrainingError
+from vael.errors import Interrupted, RecipeError, TrainingError
+from vael.evaluation import bounds
 from vael.files import sole_writer
 from vael.likelihoods import Likelihood, Mixed
 from vael.models import VAE
 from vael.objectives import ELBO, Objective
 from vael.runs.folder import RunFolder, next_folder
-from vael.runs.recipe import build, build_model, describe, describe_model, with_settings
-from vael.runs.run import Run, load, reread
-from vael.training import Engine, Outcome, Progress, Training, load_checkpoint, train
+from vael.runs.recipe import MODEL, build, build_model, describe, describe_model, with_settings
+from vael.runs.run import Run, reread
+from vael.training import Engine, Progress, Training, load_checkpoint, train
 
 Watch = Callable[[dict[str, Any]], None]
 
@@ -53,6 +53,7 @@ def fit(
     kinds: Mapping[str, str] | None = None,
     ignore: Sequence[str] = (),
     label: Sequence[str] = (),
+    missing: Sequence[str] = (),
     split: Mapping[str, float] | None = None,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
@@ -67,17 +68,21 @@ def fit(
     latent: Size of z, 16 when left out. likelihood: A kind for every field; each kind's default when left out.
     binarize: "dynamic", "static" or "threshold", for grey pictures under the Bernoulli likelihood.
     objective: What is maximised; the ELBO when left out. model: A model built by hand, trained as it is.
-    kinds, ignore, label: Overrides of the inferred schema. split: Shares of "validation" and "test".
+    kinds, ignore, label: Overrides of the inferred schema. missing: Further texts that mark a missing value.
+    split: Shares of "validation" and "test".
     settings: Dotted recipe keys, such as {"likelihood.scale": "per_example"}.
     training: Keywords of `vael.Training`, and `epochs`. watch: Called with every event, for progress.
 
     Raises DataError, RecipeError before training; TrainingError, Interrupted during it, the run being kept.
     """
-    frame = data if isinstance(data, Frame) else read(data)
+    named = [name for name, kind in (kinds or {}).items() if kind in ("category", "id")]
+    frame = read(data, missing=missing, text=named)
     plan = resolve(
         frame, latent=latent, likelihood=likelihood, binarize=binarize, objective=objective, model=model,
-        kinds=kinds or {}, ignore=ignore, label=label, split=split or {}, seed=seed, settings=settings or {}, training=training,
+        kinds=kinds or {}, ignore=ignore, label=label, split=split or {}, seed=seed, settings=settings or {},
+        training=training,
     )  # fmt: skip
+    _check_device(device)
     folder = RunFolder(next_folder(frame.name) if output is None else output)
     with sole_writer(folder.path):
         folder.begin(plan.recipe, plan.data.schema)
@@ -94,24 +99,29 @@ def resume(
     data: Only for a run fitted on data in memory. Raises DataError when the data are not those of the run.
     """
     folder = RunFolder(run)
+    _check_device(device)
+    folder.read_manifest()  # before a lock is put into a folder that is no run
     with sole_writer(folder.path):
         recipe, schema = folder.read()
         if folder.read_manifest()["state"] == "finished":
-            raise RecipeError(f"{folder}: is finished; there is nothing to resume. To train longer, fit again with more epochs.")
-        known = reread(recipe, schema) if data is None else prepare(
-            read(data), schema, fractions=recipe["data"].get("split", {}), seed=recipe["seed"]
-        )  # fmt: skip
+            raise RecipeError(
+                f"{folder}: is finished; there is nothing to resume. To train longer, fit again with more epochs."
+            )
+        known = reread(recipe, schema, data)
         if known.fingerprint != recipe["data"]["fingerprint"]:
-            raise RecipeError(f"{folder}: the data are not those the run was fitted on; going on would mix two data sets.")
+            raise RecipeError(
+                f"{folder}: the data are not those the run was fitted on; going on would mix two data sets."
+            )
         model = _fresh_model(recipe, known, modules)
-        plan = Plan(recipe, known, model, build(recipe["objective"], "objective"), Training(**recipe["training"]))
+        plan = Plan(recipe, known, model, build(recipe["objective"], "objective"), Training.of(recipe["training"]))
         watch({"event": "plan", "plan": plan, "folder": folder})
         return _train(plan, folder, watch, device=device, resuming=True)
 
 
 def resolve(
     frame: Frame, *, latent: int | None, likelihood: str | None, binarize: Binarization | None,
-    objective: Objective | None, model: VAE | None, kinds: Mapping[str, str], ignore: Sequence[str], label: Sequence[str],
+    objective: Objective | None, model: VAE | None, kinds: Mapping[str, str], ignore: Sequence[str],
+    label: Sequence[str],
     split: Mapping[str, float], seed: int, settings: Mapping[str, Any], training: Mapping[str, Any],
 ) -> Plan:  # fmt: skip
     """Every question answered: schema, likelihoods, views, splits, sizes, steps; a recipe that repeats the run."""
@@ -131,22 +141,14 @@ def resolve(
         "training": asdict(defaults.training(data, training)),
     }
     recipe = with_settings(tables, settings)
-    by_hand = model is not None
-    model = model if model is not None and not settings else _fresh_model(recipe, data, None, start=not by_hand)
-    steps = Training(**_checked_training(recipe["training"]))
-    return Plan(recipe, data, model, objective or build(recipe["objective"], "objective"), steps, notes(data))
-
-
-def _checked_training(table: Mapping[str, Any]) -> dict[str, Any]:
-    from inspect import signature
-
-    from vael.names import closest
-
-    allowed = signature(Training).parameters
-    for key in table:
-        if key not in allowed:
-            raise RecipeError(f"[training]: unknown key {key!r}. Training takes: {', '.join(allowed)}.{closest(key, allowed)}")
-    return dict(table)
+    steps = Training.of(recipe["training"])
+    if recipe["objective"]["kind"] != "foreign":
+        objective = build(recipe["objective"], "objective")  # from the recipe, where --set may have changed it
+    assert objective is not None
+    if model is None or any(recipe[place] != tables[place] for place in MODEL):
+        model = _fresh_model(recipe, data, None, start=model is None)
+    bounds(model, data.split("train").rows(torch.zeros(1, dtype=torch.int64)).settled())  # refuse before training
+    return Plan(recipe, data, model, objective, steps, notes(data))
 
 
 def chosen_by(model: VAE, schema: Schema) -> dict[str, type[Likelihood]]:
@@ -158,7 +160,8 @@ def chosen_by(model: VAE, schema: Schema) -> dict[str, type[Likelihood]]:
 
 
 def about(
-    frame: Frame, data: Data, kinds: Mapping[str, str], ignore: Sequence[str], label: Sequence[str], split: Mapping[str, float]
+    frame: Frame, data: Data, kinds: Mapping[str, str], ignore: Sequence[str], label: Sequence[str],
+    split: Mapping[str, float],
 ) -> dict[str, Any]:  # fmt: skip
     """The [data] table: where the data came from, what was overridden, how they were split."""
     asked: dict[str, Any] = {"kinds": dict(kinds), "ignore": list(ignore), "label": list(label), "split": dict(split)}
@@ -171,13 +174,28 @@ def notes(data: Data) -> list[str]:
     found = []
     sizes = {name: len(split) for name, split in data.splits.items()}
     if not sizes["validation"]:
-        found.append(f"no validation rows among {sum(sizes.values())}: the last weights are kept, and over-fitting goes unseen")
+        found.append(
+            f"no validation rows among {sum(sizes.values())}: the last weights are kept, and over-fitting goes unseen"
+        )
     if sizes["train"] == 1:
         found.append("one training row: the model can only learn it by heart")
     return found
 
 
-def _fresh_model(recipe: Mapping[str, Any], data: Data, modules: Mapping[str, Any] | None, *, start: bool = True) -> VAE:
+def _check_device(device: str) -> None:
+    """Raise RecipeError unless torch can compute on `device` here."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise RecipeError(
+            f"device {device!r}: cannot be used here ({reason}).\n  Leave --device out for cpu."
+        ) from error
+
+
+def _fresh_model(
+    recipe: Mapping[str, Any], data: Data, modules: Mapping[str, Any] | None, *, start: bool = True
+) -> VAE:
     """The recipe's model with the weights its seed gives, torch's global state left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe["seed"])

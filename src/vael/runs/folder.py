@@ -52,8 +52,11 @@ class RunFolder:
 
     def begin(self, recipe: dict[str, Any], schema: Schema) -> None:
         """Write what was asked for and understood. Raises WriteError when a run stands here already."""
-        if self.recipe.exists():
-            raise WriteError(f"{self}: holds a run already. Add --resume to go on with it, or choose another folder with -o.")
+        # The manifest comes last: without it nothing was trained yet, and a kill in between leaves no dead end.
+        if any(path.exists() for path in (self.manifest, self.model, self.checkpoint)):
+            raise WriteError(
+                f"{self}: holds a run already. Add --resume to go on with it, or choose another folder with -o."
+            )
         save_json(self.schema, schema.to_json())
         write_bytes(self.recipe, tomli_w.dumps(recipe).encode())
         self.write_manifest("training", seed=recipe["seed"])
@@ -69,7 +72,11 @@ class RunFolder:
                 "torch": torch.__version__,
                 "state": state,
                 "seed": seed,
-                "hardware": {"machine": platform.machine(), "system": platform.system(), "threads": torch.get_num_threads()},
+                "hardware": {
+                    "machine": platform.machine(),
+                    "system": platform.system(),
+                    "threads": torch.get_num_threads(),
+                },
                 "files": {path.name: sha256(read_bytes(path)) for path in fixed},
             },
         )
@@ -87,7 +94,7 @@ class RunFolder:
 
     def cut_history(self, step: int) -> None:
         """Drop a torn tail and the lines after `step`, and say where the run goes on."""
-        lines = [line for line in self.lines() if line.get("step", line.get("resumed_at", 0)) <= step]
+        lines = [line for line in self.lines() if (line.get("step") or line.get("resumed_at") or 0) <= step]
         rewrite_lines(self.history, [*lines, {"resumed_at": step}])
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -124,7 +131,9 @@ class RunFolder:
     def weights(self) -> dict[str, Tensor]:
         """The best weights so far. Raises DamagedFile when there are none yet, or they are damaged."""
         if not self.model.exists():
-            raise DamagedFile(f"{self.model}: is missing; the run was stopped before its first evaluation. Add --resume to go on.")
+            raise DamagedFile(
+                f"{self.model}: is missing; the run was stopped before its first evaluation. Add --resume to go on."
+            )
         return load_tensors(self.model)[0]
 
 

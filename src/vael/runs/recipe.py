@@ -43,7 +43,9 @@ def describe(thing: object, place: str) -> Table:
     table: Table = {"kind": kind_of(type(thing))}
     for name, parameter in inspect.signature(type(thing)).parameters.items():
         value = getattr(thing, name)
-        if value is None or (name == "event_shape" and getattr(thing, "network", None) is not None and _says_outputs(thing)):
+        if value is None or (
+            name == "event_shape" and getattr(thing, "network", None) is not None and _says_outputs(thing)
+        ):
             continue
         if value is not parameter.default:
             table[name] = _plain(value, f"{place}.{name}")
@@ -76,12 +78,15 @@ def build(table: Mapping[str, Any], place: str, modules: Mapping[str, nn.Module]
     if kind == "foreign":
         return _foreign(place, table, modules or {})
     if kind not in known:
-        raise RecipeError(f"[{place}]: unknown kind {kind!r}. There are: {', '.join(known)}.{closest(str(kind), known)}")
+        raise RecipeError(
+            f"[{place}]: unknown kind {kind!r}. There are: {', '.join(known)}.{closest(str(kind), known)}"
+        )
     allowed = inspect.signature(known[kind]).parameters
     for key in keys:
         if key not in allowed:
             raise RecipeError(
-                f"[{place}]: unknown key {key!r}. {known[kind].__name__} takes: {', '.join(allowed)}.{closest(key, allowed)}"
+                f"[{place}]: unknown key {key!r}. {known[kind].__name__} takes: {', '.join(allowed)}."
+                f"{closest(key, allowed)}"
             )
     arguments = {key: _built(value, f"{place}.{key}", modules) for key, value in keys.items()}
     try:
@@ -132,6 +137,8 @@ def with_settings(tables: Table, settings: Mapping[str, Any]) -> Table:
                 raise RecipeError(f"--set {dotted}: the recipe has no table {step!r}.{closest(step, table)}")
             table[step] = dict(table[step])
             table = table[step]
+        if path[:1] == ["data"]:
+            raise RecipeError(f"--set {dotted}: the data are described by --split, --column, --ignore and --label.")
         if not path:
             raise RecipeError(f"--set {dotted}: name a table and a key, such as training.batch=64.")
         table[key] = value

@@ -1,6 +1,5 @@
 """A fitted model with its data, its history and the verbs that use it."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import nn
 from vael import applications, evaluation
 from vael.data import Data, Schema, Split, decode, prepare
 from vael.data import encode as encode_frame
-from vael.data.sources import read
+from vael.data.sources import read_like
 from vael.errors import DataError, RecipeError
 from vael.evaluation import Evaluation, Method
 from vael.files import Json, save_json
@@ -44,7 +43,7 @@ class Run:
 
     @property
     def data(self) -> Data:
-        """The data the run was fitted on, read again if need be. Raises DataError when they changed or were in memory."""
+        """The data the run was fitted on, read again if need be; DataError when they changed or were in memory."""
         if self._data is None:
             self._data = reread(self.recipe, self.schema)
         return self._data
@@ -53,7 +52,7 @@ class Run:
         """One split of the run's own data; or all rows of other `data`, seen through the run's schema."""
         if isinstance(data, Split):
             return data
-        return self.data.split(split) if data is None else encode_frame(read(data), self.schema)
+        return self.data.split(split) if data is None else encode_frame(read_like(data, self.schema), self.schema)
 
     def evaluate(
         self,
@@ -107,15 +106,25 @@ def is_discrete(schema: Schema) -> bool:
     return schema.discrete
 
 
-def reread(recipe: Mapping[str, Any], schema: Schema) -> Data:
-    """The data of a recipe, read and split again exactly as they were."""
+def reread(recipe: Mapping[str, Any], schema: Schema, data: object | None = None) -> Data:
+    """The data of a recipe, or `data` handed over again, read and split exactly as they were.
+
+    Raises DataError when they were in memory and are not handed over. Warns when they have changed.
+    """
     about = recipe["data"]
-    if "source" not in about:
-        raise DataError("this run was fitted on data handed over in memory, which a run folder does not keep.\n  Hand the data over again.")
-    data = prepare(read(about["source"]), schema, fractions=about.get("split", {}), seed=recipe["seed"])
-    if data.fingerprint != about["fingerprint"]:
-        warnings.warn(f"{about['source']}: the data have changed since the run was fitted; its splits are not the same.", stacklevel=2)
-    return data
+    if data is None and "source" not in about:
+        raise DataError(
+            "this run was fitted on data handed over in memory, which a run folder does not keep.\n"
+            "  Hand the data over again."
+        )
+    frame = read_like(about["source"] if data is None else data, schema)
+    found = prepare(frame, schema, fractions=about.get("split", {}), seed=recipe["seed"])
+    if found.fingerprint != about["fingerprint"]:
+        raise DataError(
+            f"{found.name}: the data are not those the run was fitted on; its splits would not be the same.\n"
+            f"  Put the original data back, or name them as other data to measure the run on."
+        )
+    return found
 
 
 def load(run: str | Path | None = None, *, modules: Mapping[str, nn.Module] | None = None) -> Run:
@@ -131,6 +140,8 @@ def load(run: str | Path | None = None, *, modules: Mapping[str, nn.Module] | No
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise RecipeError(f"{folder.model}: the weights do not fit the model that recipe.toml describes.\n  {error}") from error
+        raise RecipeError(
+            f"{folder.model}: the weights do not fit the model that recipe.toml describes.\n  {error}"
+        ) from error
     model.eval()
     return Run(folder, model, schema, recipe)

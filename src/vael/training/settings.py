@@ -1,9 +1,11 @@
 """How a model is trained: the [training] table of a recipe."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
 
 from vael.errors import RecipeError
+from vael.names import closest
 from vael.training.schedules import Schedule
 
 
@@ -41,3 +43,14 @@ class Training:
         for name, allowed in {"schedule": ("cosine", "constant"), "on_nan": ("rewind", "stop")}.items():
             if getattr(self, name) not in allowed:
                 raise RecipeError(f"Training: {name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> Self:
+        """The settings of a recipe's [training] table. Raises RecipeError for a key that does not exist."""
+        known = [spec.name for spec in fields(cls)]
+        for key in table:
+            if key not in known:
+                raise RecipeError(
+                    f"[training]: unknown key {key!r}. Training takes: {', '.join(known)}.{closest(key, known)}"
+                )
+        return cls(**table)

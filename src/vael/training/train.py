@@ -14,7 +14,8 @@ from torch import Tensor
 
 from vael.data.dataset import Split
 from vael.errors import Interrupted, TrainingError
-from vael.evaluation import bounds
+from vael.evaluation import bounds, fixed_noise
+from vael.noise import Noise
 from vael.training.checkpoint import Progress, restore, snapshot
 from vael.training.engine import Engine
 
@@ -58,6 +59,7 @@ def train(
     rewinding is switched off or used up.
     """
     training, started = engine.training, time.perf_counter() - elapsed
+    noise = fixed_noise(engine.model, validation) if len(validation) else None
     good = snapshot(engine, progress)
     if engine.step == 0:
         keeper.keep_checkpoint(*good)
@@ -67,7 +69,7 @@ def train(
             engine.advance()
             # Evaluate before obeying a stop: a resumed run must find the evaluations of an uninterrupted one.
             if engine.step % training.evaluate_every == 0 or engine.step == training.steps:
-                line = measure(engine, validation, round(time.perf_counter() - started, 3))
+                line = measure(engine, validation, noise, round(time.perf_counter() - started, 3))
                 if is_finite(engine, line):
                     select(engine, line, progress, keeper)
                     keeper.keep_line(line)
@@ -79,7 +81,11 @@ def train(
             if stop.is_set() and engine.step < training.steps:
                 keeper.keep_checkpoint(*snapshot(engine, progress))
                 raise Interrupted(f"stopped after step {engine.step} of {training.steps}; nothing is lost.")
-    reason = f"no better validation bound in {training.patience} evaluations" if impatient(engine, progress) else "all steps done"
+    reason = (
+        f"no better validation bound in {training.patience} evaluations"
+        if impatient(engine, progress)
+        else "all steps done"
+    )
     return Outcome(engine.step, progress.best, progress.best_step, reason)
 
 
@@ -89,7 +95,7 @@ def impatient(engine: Engine, progress: Progress) -> bool:
     return patience > 0 and progress.evaluations_since_best >= patience
 
 
-def measure(engine: Engine, validation: Split, seconds: float) -> dict[str, Any]:
+def measure(engine: Engine, validation: Split, noise: Noise | None, seconds: float) -> dict[str, Any]:
     """One line of history: what was optimised, and the bound at β = 1, on training and validation examples."""
     line: dict[str, Any] = {
         "step": engine.step,
@@ -99,8 +105,8 @@ def measure(engine: Engine, validation: Split, seconds: float) -> dict[str, Any]
         "learning_rate": float(engine.rate),
         "train": engine.means(),
     }
-    if len(validation):
-        line["validation"] = bounds(engine.model, validation).means
+    if noise is not None:
+        line["validation"] = bounds(engine.model, validation, noise=noise).means
     return line
 
 
@@ -135,7 +141,8 @@ def rewind(engine: Engine, good: tuple[Tensors, dict[str, str]], keeper: Keeper)
     if engine.training.on_nan == "stop" or progress.rewinds >= MOST_REWINDS:
         raise TrainingError(
             f"training, step {place}: {broken} is not finite. The last good state, after step {back}, is kept.\n"
-            f"  Lower the learning rate (now {float(engine.rate):.2g}), look for extreme values in the data, or scale them."
+            f"  Lower the learning rate (now {float(engine.rate):.2g}), look for extreme values in the data, "
+            f"or scale them."
         )
     engine.slowdown *= 0.5
     progress.rewinds += 1

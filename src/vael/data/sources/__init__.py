@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from vael.data.frame import Frame
+from vael.data.schema import Schema
 from vael.data.sources.arrays import read_array, read_columns, read_npy, read_npz
 from vael.data.sources.builtin import BUILTIN, read_builtin
 from vael.data.sources.csv import read_csv
@@ -18,7 +19,7 @@ from vael.data.sources.named import find_named
 from vael.data.sources.split import SPLIT_COLUMN, with_split
 from vael.errors import DataError
 
-__all__ = ["BUILTIN", "SUFFIXES", "read"]
+__all__ = ["BUILTIN", "SUFFIXES", "read", "read_like"]
 
 SUFFIXES: dict[str, Callable[..., Frame]] = {
     ".csv": read_csv,
@@ -59,6 +60,13 @@ def read(
     else:
         frame = read_array(source)
     return with_split(frame, split_column)
+
+
+def read_like(source: object, schema: Schema) -> Frame:
+    """`source` read as the data of `schema` were: the same marks of missing values, the same columns as text."""
+    marks = sorted({mark for field in schema for mark in field.marks})
+    text = [field.name for field in schema if any(isinstance(value, str) for value in field.values)]
+    return read(source, missing=marks, text=text)
 
 
 def _read_name(source: str | Path, missing: Sequence[str], text: Sequence[str]) -> Frame:

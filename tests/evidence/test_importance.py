@@ -1,0 +1,71 @@
+"""Importance sampling gives exactly the draws asked for, whatever the pieces it is computed in."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+from worlds import Linear, split_of
+
+from vael import IWAE, RecipeError
+from vael.evidence import importance
+from vael.models.vae import DRAWS_PER_STREAM
+
+WORLD = Linear.random(latent=2, observed=4, seed=1)
+X = WORLD.sample(7)
+WIDE = WORLD.model(torch.zeros(2).double(), torch.ones(2).double())
+
+
+@pytest.mark.parametrize("draws", [1, 10, 150, 300, 1000])
+def test_the_estimate_is_the_log_mean_of_exactly_that_many_weights(draws):
+    found = importance(WIDE, split_of(X), draws=draws, seed=3)
+    with torch.no_grad():
+        terms = WIDE.terms(X, WIDE.noise_for(range(7), range(draws), seed=3))
+    assert terms.log_w.shape == (draws, 7)
+    assert_close(found.value, terms.log_w.logsumexp(0) - math.log(draws), atol=1e-9, rtol=0)
+    assert_close(found.value, IWAE(draws)(terms), atol=1e-9, rtol=0)
+    assert found.draws == draws
+
+
+@pytest.mark.parametrize("chunk", [1, 4 * DRAWS_PER_STREAM, 10_000_000])
+def test_pieces_do_not_move_the_number(chunk):
+    whole = importance(WIDE, split_of(X), draws=700, seed=1)
+    found = importance(WIDE, split_of(X), draws=700, seed=1, chunk=chunk)
+    assert_close(found.value, whole.value, atol=1e-9, rtol=0)
+    assert_close(found.effective_sample_size, whole.effective_sample_size, atol=1e-6, rtol=0)
+
+
+def test_an_example_keeps_its_number_in_any_company_and_order():
+    split = split_of(X)
+    whole = importance(WIDE, split, draws=50)
+    order = torch.tensor([5, 0, 3])
+    assert_close(importance(WIDE, split.rows(order), draws=50).value, whole.value[order], atol=1e-9, rtol=0)
+
+
+def test_noise_is_drawn_for_every_example_draw_and_unit():
+    (eps,) = WIDE.noise_for(range(50), range(600), seed=0).latents
+    flat = eps.reshape(600 * 50 * 2)
+    assert len(flat.unique()) == len(flat)
+    assert abs(flat.mean()) < 4 / math.sqrt(len(flat))
+    assert abs(flat.var() - 1) < 4 * math.sqrt(2 / len(flat))
+
+
+def test_a_perfect_proposal_has_a_full_effective_sample_size_and_no_error():
+    world = Linear(torch.diag(torch.tensor([2.0, 1.0])).double(), torch.zeros(2).double(), 0.3)
+    found = importance(world.model(), split_of(world.sample(5)), draws=40)
+    assert_close(found.effective_sample_size, torch.full((5,), 40.0).double(), atol=1e-6, rtol=0)
+    assert_close(found.value, world.log_px(world.sample(5)), atol=1e-9, rtol=0)
+    assert found.monte_carlo_error.max() < 1e-6
+
+
+def test_the_model_is_measured_in_eval_mode_and_handed_back_as_it_was():
+    model = WORLD.model()
+    model.train()
+    importance(model, split_of(X), draws=2)
+    assert model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_no_draws_are_refused():
+    with pytest.raises(RecipeError, match="draws must be at least 1, got 0"):
+        importance(WIDE, split_of(X), draws=0)

@@ -1,0 +1,85 @@
+"""Models whose answers are known in closed form, built from the public classes in float64."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vael import VAE, Noise
+from vael.data import Split
+from vael.likelihoods import Gaussian
+from vael.networks import MLP
+from vael.posteriors import GaussianPosterior
+from vael.priors import GaussianPrior
+
+
+def cubature(latent: int) -> Noise:
+    """Nodes ±√q e_j in place of draws: the mean of any quadratic over them is its mean under N(0, I), exactly."""
+    nodes = math.sqrt(latent) * torch.eye(latent, dtype=torch.float64)
+    return Noise((torch.cat([nodes, -nodes])[:, None, :],))
+
+
+def cubature_for(latent: int, batch: int) -> Noise:
+    """The same nodes for each of `batch` examples."""
+    return Noise((cubature(latent).latents[0].expand(-1, batch, -1),))
+
+
+@dataclass
+class Linear:
+    """x = W z + b + ε, ε ~ N(0, variance I), with an affine encoder q(z|x) = N(A x + a, diag exp(2 log_scale))."""
+
+    weight: Tensor
+    bias: Tensor
+    variance: float
+    beta: float = 1.0
+
+    @property
+    def latent(self) -> int:
+        return self.weight.shape[1]
+
+    def model(self, loc: Tensor | None = None, spread: Tensor | None = None) -> VAE:
+        """The world as a VAE. With `loc` and `spread` `(q,)` q is that one Gaussian for every x; without, the best
+        diagonal posterior: loc M⁻¹Wᵀ(x − b), variances β σ² / M_jj, M = WᵀW + β σ² I (the exact posterior's for β = 1)."""
+        observed, latent = self.weight.shape
+        likelihood = Gaussian(MLP(latent, [], observed), scale=math.sqrt(self.variance))
+        vae = VAE(GaussianPrior(latent), likelihood, GaussianPosterior(MLP(observed, [], 2 * latent))).double()
+        noise = self.beta * self.variance
+        middle = self.weight.T @ self.weight + noise * torch.eye(latent, dtype=torch.float64)
+        gain = torch.linalg.solve(middle, self.weight.T)
+        with torch.no_grad():
+            decoder, encoder = vae.likelihood.network.head, vae.posterior.network.head
+            decoder.weight.copy_(self.weight), decoder.bias.copy_(self.bias)
+            if loc is None:
+                encoder.weight.copy_(torch.cat([gain, torch.zeros_like(gain)]))
+                encoder.bias.copy_(torch.cat([-gain @ self.bias, 0.5 * torch.log(noise / middle.diagonal())]))
+            else:
+                encoder.weight.zero_(), encoder.bias.copy_(torch.cat([loc, 0.5 * torch.log(spread)]))
+        return vae
+
+    def sample(self, examples: int, seed: int = 0) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        z = torch.randn(examples, self.latent, dtype=torch.float64, generator=generator)
+        eps = torch.randn(examples, len(self.bias), dtype=torch.float64, generator=generator)
+        return z @ self.weight.T + self.bias + math.sqrt(self.variance) * eps
+
+    def log_px(self, x: Tensor) -> Tensor:
+        """log p(x) from the covariance, by numpy's own determinant and solve: independent of the library's."""
+        import numpy as np
+
+        covariance = (self.weight @ self.weight.T).numpy() + self.variance * np.eye(len(self.bias))
+        centred = (x - self.bias).numpy()
+        quadratic = np.einsum("bi,ij,bj->b", centred, np.linalg.inv(covariance), centred)
+        _, log_det = np.linalg.slogdet(covariance)
+        return torch.from_numpy(-0.5 * (len(self.bias) * math.log(2 * math.pi) + log_det + quadratic))
+
+    @staticmethod
+    def random(latent: int, observed: int, seed: int = 0, variance: float = 0.5) -> "Linear":
+        generator = torch.Generator().manual_seed(seed)
+        weight = torch.randn(observed, latent, dtype=torch.float64, generator=generator)
+        return Linear(weight, torch.randn(observed, dtype=torch.float64, generator=generator), variance)
+
+
+def split_of(x: Tensor, observed: Tensor | None = None) -> Split:
+    """x as a split without rescaling."""
+    return Split(x, torch.arange(len(x)), torch.zeros(len(x), dtype=torch.float64), observed=observed)
