@@ -38,8 +38,8 @@ def fields(rows: list[tuple[str, str]], console: Console) -> None:
 class Watcher:
     """Prints a run's events to a stream: the plan before it, a line that moves during it, the end after it."""
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
-        self.stream = stream
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream = stream or sys.stderr
         self.console = Console(file=stream, highlight=False, markup=False, soft_wrap=False)
         self.live = stream.isatty()
         self.started, self.first_step, self.shown = time.perf_counter(), 0, 0.0
@@ -114,21 +114,23 @@ def progress_line(line: dict[str, Any], steps: int, seconds_per_step: float) -> 
 
 
 def shape_of(table: dict[str, Any]) -> str:
-    """A recipe's table in a line: kind, arguments, and the widths of its network."""
-    words = []
-    for key, value in table.items():
-        if key in ("kind", "network", "parts"):
-            continue
-        words.append(f"{key} {value if not isinstance(value, list) or len(value) < 6 else f'[{len(value)} values]'}")
-    text: str = table["kind"] + (f" ({', '.join(words)})" if words else "")
+    """A recipe's table in a line: kind, arguments, and the widths of its network; what the schema shows is left out."""
+    shown = {key: value for key, value in table.items() if key not in ("kind", "columns", "network", "parts", "step")}
+    text = table["kind"] + (f" ({', '.join(f'{key} {value}' for key, value in shown.items())})" if shown else "")
     if "parts" in table:
-        text += ": " + ", ".join(
-            f"{shape_of({k: v for k, v in part.items() if k != 'columns'})} × {len(part['columns'])}"
-            for part in table["parts"]
-        )
+        text += ": " + ", ".join(parts_of(table["parts"]))
     if "network" in table:
         text += f", {network_of(table['network'])}"
     return text
+
+
+def parts_of(parts: list[dict[str, Any]]) -> list[str]:
+    """Laws and how many columns each has, categories of any number of levels counted together."""
+    counts: dict[str, int] = {}
+    for part in parts:
+        name = shape_of({key: value for key, value in part.items() if key != "levels"})
+        counts[name] = counts.get(name, 0) + len(part["columns"])
+    return [f"{name} × {count}" for name, count in counts.items()]
 
 
 def network_of(table: dict[str, Any]) -> str:

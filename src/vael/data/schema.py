@@ -86,7 +86,7 @@ class Field:
         if self.unit:
             parts.append(self.unit)
         if self.view == "standard":
-            parts.append(f"seen as (x − {self.loc:.4g}) / {self.scale:.4g}")
+            parts.append(f"mean {self.loc:.4g}, sd {self.scale:.4g}")
         if self.binarization:
             parts.append(f"{self.binarization} binarisation")
         if self.missing:

@@ -85,5 +85,25 @@ class Beta:
     def __call__(self, terms: Terms) -> Tensor:
         return -terms.distortion - self.beta * terms.rate
 
+    def warmed(self, share: float | Tensor) -> "Warmed":
+        return Warmed(beta=self.beta, share=share, draws=self.draws)
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """`Beta` on its way up: β times the share a warm-up has reached, read anew at every call.
+
+        L(x) = E_q[log p(x|z)] − β · share · KL(q(z|x)‖p(z))
+
+    A product taken once would freeze the share at the value it had then.
+    """
+
+    beta: float | Tensor
+    share: float | Tensor
+    draws: int = 1
+
+    def __call__(self, terms: Terms) -> Tensor:
+        return -terms.distortion - self.beta * self.share * terms.rate
+
     def warmed(self, share: float | Tensor) -> Self:
-        return replace(self, beta=self.beta * share)
+        return replace(self, share=share)

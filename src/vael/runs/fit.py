@@ -125,8 +125,8 @@ def resolve(
     split: Mapping[str, float], seed: int, settings: Mapping[str, Any], training: Mapping[str, Any],
 ) -> Plan:  # fmt: skip
     """Every question answered: schema, likelihoods, views, splits, sizes, steps; a recipe that repeats the run."""
-    if latent is not None and latent < 1:
-        raise RecipeError(f"fit: latent must be at least 1, got {latent}.")
+    if latent is not None and not (isinstance(latent, int) and latent >= 1):
+        raise RecipeError(f"fit: latent must be a whole number of at least 1, got {latent!r}.")
     schema = infer(frame, kinds=dict(kinds), ignore=list(ignore), label=list(label))
     chosen = defaults.choose(schema, likelihood) if model is None else chosen_by(model, schema)
     schema = defaults.with_views(schema, chosen, binarize)
@@ -141,6 +141,8 @@ def resolve(
         "training": asdict(defaults.training(data, training)),
     }
     recipe = with_settings(tables, settings)
+    if recipe["likelihood"] != tables["likelihood"] and "likelihood.network.outputs" not in settings:
+        _fit_outputs(recipe["likelihood"], data.schema)
     steps = Training.of(recipe["training"])
     if recipe["objective"]["kind"] != "foreign":
         objective = build(recipe["objective"], "objective")  # from the recipe, where --set may have changed it
@@ -180,6 +182,16 @@ def notes(data: Data) -> list[str]:
     if sizes["train"] == 1:
         found.append("one training row: the model can only learn it by heart")
     return found
+
+
+def _fit_outputs(likelihood: dict[str, Any], schema: Schema) -> None:
+    """Give the decoder as many outputs as a changed likelihood takes, such as twice as many for a predicted scale."""
+    network = likelihood.get("network", {})
+    if likelihood["kind"] not in ("mixed", "foreign") and "outputs" in network:
+        rest = {key: value for key, value in likelihood.items() if key != "network"}
+        first, *others = schema.event_shape
+        width = build({**rest, "event_shape": [first, *others]}, "likelihood").width()
+        likelihood["network"] = {**network, "outputs": [width * first, *others] if others else width * first}
 
 
 def _check_device(device: str) -> None:

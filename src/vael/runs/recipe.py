@@ -60,7 +60,9 @@ def _plain(value: object, place: str) -> Any:
     if isinstance(value, nn.Module):
         return describe(value, place)
     if isinstance(value, Part):
-        return {"columns": list(value.columns), **describe(value.likelihood, place.split(".")[0])}
+        told = describe(value.likelihood, place.split(".")[0])
+        told.pop("event_shape", None)  # its columns say it
+        return {"columns": list(value.columns), **told}
     if isinstance(value, list | tuple):
         return [_plain(item, place) for item in value]
     return value

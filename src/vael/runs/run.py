@@ -23,7 +23,7 @@ from vael.runs.recipe import build_model
 Columns = dict[str, NDArray[np.generic]]
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """What `vael.fit` and `vael.load` return.
 
@@ -35,6 +35,9 @@ class Run:
     schema: Schema
     recipe: dict[str, Any]
     _data: Data | None = None
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, latent {self.model.latent}, {self.model.parameters_count:,} parameters)"
 
     @property
     def history(self) -> list[Json]:

@@ -36,6 +36,8 @@ class Training:
     def __post_init__(self) -> None:
         least = {"steps": 1, "batch": 1, "evaluate_every": 1, "weight_decay": 0, "clip": 0, "warm_up": 0, "patience": 0}
         for name, low in least.items():
+            if name not in ("weight_decay", "clip") and not isinstance(getattr(self, name), int):
+                raise RecipeError(f"Training: {name} must be a whole number, got {getattr(self, name)!r}.")
             if not getattr(self, name) >= low:
                 raise RecipeError(f"Training: {name} must be at least {low}, got {getattr(self, name)}.")
         if not 0 < self.learning_rate < float("inf"):

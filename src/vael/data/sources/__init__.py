@@ -17,7 +17,7 @@ from vael.data.sources.csv import read_csv
 from vael.data.sources.frames import is_frame, read_frame, read_parquet
 from vael.data.sources.named import find_named
 from vael.data.sources.split import SPLIT_COLUMN, with_split
-from vael.errors import DataError
+from vael.errors import DataError, ShapeError
 
 __all__ = ["BUILTIN", "SUFFIXES", "read", "read_like"]
 
@@ -66,7 +66,20 @@ def read_like(source: object, schema: Schema) -> Frame:
     """`source` read as the data of `schema` were: the same marks of missing values, the same columns as text."""
     marks = sorted({mark for field in schema for mark in field.marks})
     text = [field.name for field in schema if any(isinstance(value, str) for value in field.values)]
-    return read(source, missing=marks, text=text)
+    frame = read(source, missing=marks, text=text)
+    _check_width(frame, schema)
+    return frame
+
+
+def _check_width(frame: Frame, schema: Schema) -> None:
+    """Raise ShapeError when rows without column names are not as long as those of `schema`."""
+    nameless = re.compile(r"x\d+")
+    wanted = [field.name for field in schema]
+    if len(wanted) != len(frame.columns) and all(map(nameless.fullmatch, [*wanted, *frame.columns])):
+        raise ShapeError(
+            f"{frame.name}: each row has {len(frame.columns)} numbers, the model was fitted on rows of {len(wanted)}.\n"
+            f"  Give the same columns in the same order."
+        )
 
 
 def _read_name(source: str | Path, missing: Sequence[str], text: Sequence[str]) -> Frame:
