@@ -39,8 +39,11 @@ class Linear:
         return self.weight.shape[1]
 
     def model(self, loc: Tensor | None = None, spread: Tensor | None = None) -> VAE:
-        """The world as a VAE. With `loc` and `spread` `(q,)` q is that one Gaussian for every x; without, the best
-        diagonal posterior: loc M⁻¹Wᵀ(x − b), variances β σ² / M_jj, M = WᵀW + β σ² I (the exact posterior's for β = 1)."""
+        """The world as a VAE, with the best diagonal posterior or with one given Gaussian for every x.
+
+        The best one has loc M⁻¹Wᵀ(x − b) and variances βσ² / M_jj, M = WᵀW + βσ² I, the exact posterior's for β = 1.
+        The given one has mean `loc` and variances `spread`, `(q,)` each.
+        """
         observed, latent = self.weight.shape
         likelihood = Gaussian(MLP(latent, [], observed), scale=math.sqrt(self.variance))
         vae = VAE(GaussianPrior(latent), likelihood, GaussianPosterior(MLP(observed, [], 2 * latent))).double()

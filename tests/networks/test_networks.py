@@ -1,0 +1,63 @@
+"""Networks: shapes, features of rows, affine maps."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from vael import RecipeError, ShapeError
+from vael.networks import MLP, Rescaled, RowFeatures, affine_map
+
+
+class Seen(nn.Module):
+    """A trunk that hands back what it is given."""
+
+    outputs = 1
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+def test_an_mlp_maps_event_shapes_and_keeps_leading_axes():
+    assert MLP((1, 4, 4), [3], (2, 5))(torch.zeros(7, 2, 1, 4, 4)).shape == (7, 2, 2, 5)
+
+
+def test_an_mlp_refuses_other_shapes_and_unknown_activations():
+    with pytest.raises(ShapeError, match=r"got \(3, 5\), expected \(…, 4\)"):
+        MLP(4, [], 2)(torch.zeros(3, 5))
+    with pytest.raises(RecipeError, match="unknown activation 'rleu'"):
+        MLP(4, [], 2, activation="rleu")
+    with pytest.raises(RecipeError, match="at least one unit"):
+        MLP(4, [0], 2)
+
+
+def test_an_mlp_without_hidden_layers_is_the_affine_map_it_says():
+    network, x = MLP(3, [], 2), torch.randn(5, 3)
+    weight, bias = affine_map(network)
+    assert_close(network(x), x @ weight.T + bias)
+    assert affine_map(MLP(3, [4], 2)) is None
+    weight, bias = affine_map(nn.Linear(3, 2, bias=False))
+    assert torch.equal(bias, torch.zeros(2))
+
+
+def test_rescaled_brings_grey_values_to_minus_one_and_one():
+    assert_close(
+        Rescaled(Seen(), loc=8.0, scale=8.0)(torch.tensor([[0.0, 8.0, 16.0]])), torch.tensor([[-1.0, 0.0, 1.0]])
+    )
+
+
+ROW = RowFeatures(Seen(), levels=[0, 3, 0, 2], counts=[2], holes=[0, 1])
+
+
+def test_a_row_becomes_numbers_log_counts_flags_and_what_was_observed():
+    x = torch.tensor([[0.5, 2.0, 7.0, 1.0]])
+    expected = torch.tensor([[0.5, 1.0, 2.0794415, 0.0, 0.0, 1.0, 1.0, 1.0]])
+    assert_close(ROW(x), expected)
+    assert ROW(x).shape[1] == RowFeatures.width([0, 3, 0, 2], [0, 1])
+
+
+def test_a_hole_is_zero_and_its_flag_says_so_whatever_stands_there():
+    observed = torch.tensor([[False, False, True, True]])
+    expected = torch.tensor([[0.0, 1.0, 2.0794415, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    for value in (0.0, 2.0):
+        assert_close(ROW(torch.tensor([[value, value, 7.0, 1.0]]), observed), expected)
