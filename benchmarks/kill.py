@@ -29,23 +29,25 @@ def command(folder: Path, steps: int, every: int) -> list[str]:
 
 
 def finished(arguments: list[str]) -> None:
-    subprocess.run(arguments, env=ENVIRONMENT, check=True, capture_output=True)
+    done = subprocess.run(arguments, env=ENVIRONMENT, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(arguments)}: exit code {done.returncode}\n{done.stderr}")
 
 
 def lines(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
 
 
-def trial(folder: Path, steps: int, every: int, longest: float) -> dict:
-    """One run killed at a random moment after its first checkpoint, then resumed to the end."""
-    started = subprocess.Popen(
-        command(folder, steps, every), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def trial(folder: Path, steps: int, every: int, longest: float) -> dict | None:
+    """One run killed at a random moment after its first checkpoint, then resumed; None if it was over by then."""
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    started = subprocess.Popen(command(folder, steps, every), env=ENVIRONMENT, **silent)
     while not (folder / "history.jsonl").exists():
         time.sleep(0.01)
     time.sleep(random.uniform(0, longest))
     os.kill(started.pid, signal.SIGKILL)
-    started.wait()
+    if started.wait() != -signal.SIGKILL:
+        return None
     before = [line["step"] for line in lines(folder) if "step" in line]
     finished([*VAEL, "fit", "--resume", "-o", str(folder), "--quiet"])
     after = lines(folder)
@@ -67,13 +69,18 @@ def main() -> None:
         finished(command(whole, asked.steps, asked.every))
         longest = 0.9 * (lines(whole)[-1]["seconds"] - lines(whole)[0]["seconds"])
         files = ["model.safetensors", "checkpoint/last.safetensors"]
+        seconds = time.perf_counter() - started
         print(
-            f"uninterrupted: {asked.steps} steps, {time.perf_counter() - started:.1f} s; checkpoint every {asked.every} steps, epoch 9.8 steps"
+            f"uninterrupted: {asked.steps} steps, {seconds:.1f} s; a checkpoint every {asked.every}, an epoch 9.8 steps"
         )
         middle = 0
-        for number in range(asked.kills):
-            folder = Path(home) / f"killed-{number}"
+        number = 0
+        while number < asked.kills:
+            folder = Path(home) / f"killed-{time.monotonic_ns()}"
             found = trial(folder, asked.steps, asked.every, longest)
+            if found is None:  # the run was over before the kill came
+                continue
+            number += 1
             same = all((folder / name).read_bytes() == (whole / name).read_bytes() for name in files)
             repeated = found["last_seen"] - found["resumed_at"]  # evaluations seen after the checkpoint it resumed from
             full = found["lines"] == [line["step"] for line in lines(whole)]
@@ -82,11 +89,11 @@ def main() -> None:
             middle += epoch % 1 > 0.01
             wrong += not good
             print(
-                f"kill {number + 1:2}: resumed_at {found['resumed_at']:5} (epoch {epoch:.2f}), history whole {full}, bytes equal {same}"
+                f"kill {number:2}: resumed_at {found['resumed_at']:5} (epoch {epoch:.2f}), "
+                f"history whole {full}, bytes equal {same}",
+                flush=True,
             )
-        print(
-            f"{asked.kills - wrong} of {asked.kills} resumed to the same bytes; {middle} checkpoints lay inside an epoch"
-        )
+        print(f"{asked.kills - wrong} of {asked.kills} ended with the same bytes; {middle} resumed inside an epoch")
     sys.exit(bool(wrong))
 
 

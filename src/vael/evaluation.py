@@ -187,7 +187,7 @@ def evaluate(
     name: The split's name, for the report. discrete: Whether log p(x) is a log-probability, so bits/dim exist.
     Raises RecipeError on an unknown method.
     """
-    started, split = time.perf_counter(), split.settled(seed=0)
+    started, split = time.perf_counter(), split.settled(seed=0).to(model.device)
     found = bounds(model, split, seed=seed)
     means, units = _latents(model, split)
     reasons = {} if model.likelihood.has_density() else {"evidence": "grey values under Bernoulli have no density"}

@@ -32,7 +32,11 @@ def test_the_masses_of_all_cells_sum_to_one(loc, log_scale, ratio):
     scale = 2.718281828459045**log_scale
     step = ratio * scale
     cells = torch.arange(-12 * scale - step, 12 * scale + step, step, dtype=torch.float64) + loc
-    law = GridNormal(torch.tensor([loc], dtype=torch.float64), torch.tensor([scale], dtype=torch.float64), torch.tensor([step], dtype=torch.float64))
+    law = GridNormal(
+        torch.tensor([loc], dtype=torch.float64),
+        torch.tensor([scale], dtype=torch.float64),
+        torch.tensor([step], dtype=torch.float64),
+    )
     assert law.log_prob(cells[:, None]).logsumexp(0).item() == pytest.approx(0.0, abs=1e-8)
 
 

@@ -127,7 +127,9 @@ def test_the_mean_of_draws_meets_the_mean(name):
     with torch.no_grad():
         law = member(z)
     mean = member.centre(law)[0, 0].detach()
-    keep = [0, 1, 3, 4] if name == "mixed" else range(FEATURES)  # column 2 of `mixed` is a category: its centre is a mode
+    keep = (
+        [0, 1, 3, 4] if name == "mixed" else range(FEATURES)
+    )  # column 2 of `mixed` is a category: its centre is a mode
     if name == "mixed":
         mean = mean.clone()
         mean[4] = law.parts[3][1].probs.squeeze()
@@ -211,7 +213,12 @@ def test_scores_equal_scipys():
     z, x = latents(1, 1), torch.tensor([[0.0, 1.0, 3.0, 7.0]]).double()
     poisson, negative = made("poisson"), made("negative_binomial_per_example")
     rate = poisson(z).rate[0, 0].detach().numpy()
-    assert_close(poisson.log_prob_parts(x, z)[0, 0].detach(), torch.from_numpy(stats.poisson.logpmf(x[0], rate)), atol=1e-9, rtol=0)
+    assert_close(
+        poisson.log_prob_parts(x, z)[0, 0].detach(),
+        torch.from_numpy(stats.poisson.logpmf(x[0], rate)),
+        atol=1e-9,
+        rtol=0,
+    )
     log_mean, log_r = negative.parameters_of(z)[0, 0].detach().numpy()
     mean, r = np.exp(log_mean), np.exp(log_r)
     expected = stats.nbinom.logpmf(x[0].numpy(), r, r / (r + mean))
@@ -281,7 +288,9 @@ def test_the_grey_score_does_not_integrate_to_one():
     member = GreyBernoulli(event_shape=1)
     x = torch.linspace(0, 1, 100_001, dtype=torch.float64)[:, None]
     law = member.distribution(torch.logit(torch.tensor(0.1, dtype=torch.float64)).reshape(1, 1, 1))
-    assert float(torch.trapezoid(law.log_prob(x).exp().flatten(), x.flatten())) == pytest.approx(0.8 / (2 * math.atanh(0.8)), abs=1e-6)
+    assert float(torch.trapezoid(law.log_prob(x).exp().flatten(), x.flatten())) == pytest.approx(
+        0.8 / (2 * math.atanh(0.8)), abs=1e-6
+    )
     assert not member.has_density()
 
 

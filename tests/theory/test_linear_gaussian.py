@@ -160,7 +160,7 @@ def test_beta_law_of_active_units_rates_and_distortions(beta, active, rate, dist
 def expected_error(beta: float) -> float:
     """E‖x − W E[z|x]‖²: an active direction keeps (βσ²)²/λ of its variance, an inactive one all of it."""
     limit = beta * 0.25
-    kept = torch.where(EIGENVALUES > limit, limit**2 / EIGENVALUES, EIGENVALUES)
+    kept = torch.where(limit < EIGENVALUES, limit**2 / EIGENVALUES, EIGENVALUES)
     return float(kept.sum())
 
 

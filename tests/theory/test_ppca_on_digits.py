@@ -19,7 +19,7 @@ LATENT, EPOCHS, BATCH = 8, 1000, 128
 
 
 def ppca_optimum(x: np.ndarray) -> float:
-    """−½ [d ln 2π + Σ_{j ≤ q} ln λ_j + (d − q) ln σ² + d], σ² the mean of the discarded eigenvalues (Tipping & Bishop)."""
+    """−½ [d ln 2π + Σ_{j ≤ q} ln λ_j + (d − q) ln σ² + d], σ² the mean of the discarded λ (Tipping & Bishop 1999)."""
     values = np.sort(np.linalg.eigvalsh(np.cov(x.T, bias=True)))[::-1]
     noise = values[LATENT:].mean()
     d = x.shape[1]

@@ -16,13 +16,13 @@ def encode(model: VAE, split: Split) -> tuple[Tensor, Tensor]:
 
     Grey values of a dynamically binarised model are cut at one half, so a row's latent does not depend on its place.
     """
-    split, was_training = split.thresholded(), model.training
+    split, was_training = split.thresholded().to(model.device), model.training
     model.eval()
     means, deviations = [], []
     try:
         with torch.inference_mode():
             for rows in positions(split, AT_ONCE):
-                batch = split.batch(rows.to(split.x.device))
+                batch = split.batch(rows.to(model.device))
                 q = model.posterior(batch.x, batch.given, batch.observed)
                 means.append(posterior_mean(q).cpu())
                 deviations.append(q.variance.sqrt().to("cpu", torch.float64))

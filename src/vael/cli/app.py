@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """The exit code of one command."""
     try:
+        if arguments and arguments[0] in VERBS:
+            app[arguments[0]].help = None  # the sentence is for the list; a verb's own help is its docstring
         app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
         return WRONG_USAGE

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from vael.cli.options import Json, Output
+from vael.cli.options import Device, Json, Output
 
 
 def encode(
@@ -13,6 +13,7 @@ def encode(
     *,
     split: Literal["train", "validation", "test"] = "test",
     output: Output = None,
+    device: Device = "cpu",
     json: Json = False,
 ) -> None:
     """Write the posterior mean of every example: columns z1 … zD, the same at every call.
@@ -35,7 +36,7 @@ def encode(
     from vael.data.outputs import write_columns
     from vael.runs import load
 
-    found = load(run)
+    found = load(run, device=device)
     means = found.encode(data, split=split)
     path = output or found.folder.path / "latents.npz"
     if path.suffix in (".npz", ".npy"):

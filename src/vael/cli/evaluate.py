@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from vael.cli.options import Json, Seed
+from vael.cli.options import Device, Json, Seed
 
 
 def evaluate(
@@ -19,6 +19,7 @@ def evaluate(
     max_examples: int | None = None,
     budget: Annotated[float, Parameter(help="Seconds to spend on log p(x) when --max-examples is not given.")] = 60.0,
     seed: Seed = 0,
+    device: Device = "cpu",
     json: Json = False,
 ) -> None:
     """Measure RUN on a split of its data, or on other DATA.
@@ -43,7 +44,7 @@ def evaluate(
     from vael.cli.show import say, say_json
     from vael.runs import load
 
-    found = load(run)
+    found = load(run, device=device)
     result = found.evaluate(
         data, split=split, draws=draws, method=method, max_examples=max_examples, budget=budget, seed=seed
     )

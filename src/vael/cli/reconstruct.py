@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from vael.cli.options import Json, Output
+from vael.cli.options import Device, Json, Output
 
 
 def reconstruct(
@@ -13,6 +13,7 @@ def reconstruct(
     *,
     split: Literal["train", "validation", "test"] = "test",
     output: Output = None,
+    device: Device = "cpu",
     json: Json = False,
 ) -> None:
     """Write the centre of p(x|z) at the posterior mean of every example.
@@ -36,7 +37,7 @@ def reconstruct(
     from vael.data import decode
     from vael.runs import load
 
-    found = load(run)
+    found = load(run, device=device)
     seen = found.split_of(data, split)
     columns = found.reconstruct(seen)
     thresholded = seen.thresholded()

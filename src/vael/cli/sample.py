@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vael.cli.options import Json, Output, Seed
+from vael.cli.options import Device, Json, Output, Seed
 
 
 def sample(
@@ -16,6 +16,7 @@ def sample(
     mean: Annotated[bool, Parameter(negative="")] = False,
     output: Output = None,
     seed: Seed = 0,
+    device: Device = "cpu",
     json: Json = False,
 ) -> None:
     """Draw new examples from RUN: a sheet of pictures, or a table in the data's own types and units.
@@ -37,7 +38,7 @@ def sample(
     from vael.cli.write import default_output, write
     from vael.runs import load
 
-    found = load(run)
+    found = load(run, device=device)
     columns = found.sample(number, seed=seed, mean=mean)
     path = write(output or default_output(found, "samples"), columns, found.schema)
     say(f"wrote       {path} ({number} {'means' if mean else 'draws'}, seed {seed})")

@@ -116,7 +116,7 @@ def progress_line(line: dict[str, Any], steps: int, seconds_per_step: float) -> 
 def shape_of(table: dict[str, Any]) -> str:
     """A recipe's table in a line: kind, arguments, and the widths of its network; what the schema shows is left out."""
     shown = {key: value for key, value in table.items() if key not in ("kind", "columns", "network", "parts", "step")}
-    text = table["kind"] + (f" ({', '.join(f'{key} {value}' for key, value in shown.items())})" if shown else "")
+    text: str = table["kind"] + (f" ({', '.join(f'{key} {value}' for key, value in shown.items())})" if shown else "")
     if "parts" in table:
         text += ": " + ", ".join(parts_of(table["parts"]))
     if "network" in table:

@@ -28,7 +28,7 @@ def importance(model: VAE, split: Split, *, draws: int, seed: int = 0, chunk: in
         raise RecipeError(f"importance: draws must be at least 1, got {draws}.")
     room = max(1, chunk // max(model.likelihood.dims, model.latent))  # examples × draws in one piece
     at_once = min(draws, max(1, room // DRAWS_PER_STREAM) * DRAWS_PER_STREAM)
-    split, was_training = split.settled(seed=0), model.training
+    split, was_training = split.settled(seed=0).to(model.device), model.training
     model.eval()
     try:
         with torch.inference_mode():
@@ -41,7 +41,7 @@ def importance(model: VAE, split: Split, *, draws: int, seed: int = 0, chunk: in
 
 
 def _of_some(model: VAE, split: Split, rows: torch.Tensor, draws: int, at_once: int, seed: int) -> Estimate:
-    batch = split.batch(rows.to(split.x.device))
+    batch = split.batch(rows.to(model.device))
     examples = split.index[rows].tolist()
     once = torch.full((len(rows),), -math.inf, dtype=torch.float64)
     twice = once.clone()

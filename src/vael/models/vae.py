@@ -49,6 +49,11 @@ class VAE(nn.Module):
         """How many numbers are learned."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are, and its batches must be."""
+        return self._like().device
+
     def _like(self) -> Tensor:
         """A tensor of the model's own type and device, to make noise like."""
         return next(self.parameters(), torch.empty(0))

@@ -131,7 +131,8 @@ def resolve(
     chosen = defaults.choose(schema, likelihood) if model is None else chosen_by(model, schema)
     schema = defaults.with_views(schema, chosen, binarize)
     data = prepare(frame, schema, fractions=split, seed=seed)
-    built = model or defaults.model(data.schema, chosen, latent=latent or defaults.LATENT)
+    with torch.random.fork_rng(devices=[]):
+        built = model or defaults.model(data.schema, chosen, latent=latent or defaults.LATENT)
     tables = {
         "format": 1,
         "seed": seed,
@@ -147,6 +148,8 @@ def resolve(
     if recipe["objective"]["kind"] != "foreign":
         objective = build(recipe["objective"], "objective")  # from the recipe, where --set may have changed it
     assert objective is not None
+    if steps.warm_up:
+        objective.warmed(1.0)  # refuse before training what has no rate to warm up
     if model is None or any(recipe[place] != tables[place] for place in MODEL):
         model = _fresh_model(recipe, data, None, start=model is None)
     bounds(model, data.split("train").rows(torch.zeros(1, dtype=torch.int64)).settled())  # refuse before training
@@ -249,7 +252,8 @@ def _finished(plan: Plan, folder: RunFolder, model: VAE) -> Run:
 
 def _continue(engine: Engine, folder: RunFolder) -> tuple[Progress, float]:
     """Restore the last checkpoint; from the beginning, said aloud, where a kill came before the first."""
-    progress = load_checkpoint(folder.checkpoint, engine) if folder.checkpoint.exists() else Progress()
+    begun = folder.checkpoint.exists() or any(line.get("step") for line in folder.lines())
+    progress = load_checkpoint(folder.checkpoint, engine) if begun else Progress()
     lines = [line for line in folder.lines() if line.get("step", 0) <= engine.step]
     folder.cut_history(engine.step)
     return progress, max((line.get("seconds", 0.0) for line in lines), default=0.0)

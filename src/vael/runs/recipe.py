@@ -32,7 +32,9 @@ Table = dict[str, Any]
 def members(room: str) -> dict[str, type]:
     """The classes of a room that a recipe can name, by kind."""
     found = (getattr(ROOMS[room], name) for name in ROOMS[room].__all__)
-    return {kind_of(member): member for member in found if inspect.isclass(member) and not inspect.isabstract(member)}
+    classes = (member for member in found if inspect.isclass(member) and not inspect.isabstract(member))
+    # A protocol and the pair of columns and likelihood are words of a room, not members of it.
+    return {kind_of(m): m for m in classes if not getattr(m, "_is_protocol", False) and not issubclass(m, tuple)}
 
 
 def describe(thing: object, place: str) -> Table:

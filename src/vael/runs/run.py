@@ -130,10 +130,11 @@ def reread(recipe: Mapping[str, Any], schema: Schema, data: object | None = None
     return found
 
 
-def load(run: str | Path | None = None, *, modules: Mapping[str, nn.Module] | None = None) -> Run:
+def load(run: str | Path | None = None, *, modules: Mapping[str, nn.Module] | None = None, device: str = "cpu") -> Run:
     """Open a run folder, verified file by file; no code in it is run. None opens the latest in runs/.
 
     modules: Modules from outside `vael` that the model was built with, by place, such as {"posterior.network": net}.
+    device: Where the model shall compute: cpu, cuda or mps.
     Raises DamagedFile naming a damaged file, RecipeError when the folder is no run or a module is missing.
     """
     folder = RunFolder(latest_folder() if run is None else run)
@@ -146,5 +147,5 @@ def load(run: str | Path | None = None, *, modules: Mapping[str, nn.Module] | No
         raise RecipeError(
             f"{folder.model}: the weights do not fit the model that recipe.toml describes.\n  {error}"
         ) from error
-    model.eval()
+    model.to(device).eval()
     return Run(folder, model, schema, recipe)

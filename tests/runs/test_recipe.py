@@ -1,0 +1,172 @@
+"""Recipe ⇄ objects: constructors are the configuration."""
+
+import tomllib
+
+import pytest
+import tomli_w
+import torch
+
+from vael.errors import RecipeError, ShapeError
+from vael.likelihoods import (
+    Bernoulli,
+    Categorical,
+    DiscretizedLogistic,
+    Gaussian,
+    GreyBernoulli,
+    Mixed,
+    NegativeBinomial,
+    Poisson,
+)
+from vael.models import VAE
+from vael.networks import MLP, Rescaled, RowFeatures
+from vael.objectives import ELBO, IWAE, Beta
+from vael.posteriors import GaussianPosterior
+from vael.priors import GaussianPrior
+from vael.runs.recipe import ROOMS, build, build_model, describe, describe_model, members, with_settings
+
+
+def mixed():
+    parts = [([0, 2], Gaussian(event_shape=2, step=[0.1, 0.0])), ([1], Categorical(levels=4, event_shape=1))]
+    parts += [([3], NegativeBinomial(dispersion="per_example", event_shape=1))]
+    return Mixed(MLP(3, [5], Mixed.outputs_for(parts)), parts=parts)
+
+
+# One line, and a new member of a room is under every law below.
+REGISTER = {
+    "prior": {"gaussian": [GaussianPrior(3)]},
+    "likelihood": {
+        "bernoulli": [Bernoulli(MLP(3, [5], 6)), Bernoulli(MLP(3, [5], (1, 2, 3)))],
+        "grey_bernoulli": [GreyBernoulli(MLP(3, [], 6, activation="tanh"))],
+        "categorical": [Categorical(MLP(3, [5], 12), levels=4)],
+        "discretized_logistic": [DiscretizedLogistic(MLP(3, [5], (2, 4, 4)), levels=17)],
+        "gaussian": [
+            Gaussian(MLP(3, [5], 6)),
+            Gaussian(MLP(3, [5], 6), scale=0.5, step=0.25),
+            Gaussian(MLP(3, [5], 6), scale="per_example", floor=0.1, step=[0.0, 0.5, 1.0]),
+            Gaussian(MLP(3, [5], 6), scale="optimal"),
+            Gaussian(MLP(3, [5], 6), scale="shared"),
+        ],
+        "negative_binomial": [
+            NegativeBinomial(MLP(3, [5], 6)),
+            NegativeBinomial(MLP(3, [5], 6), dispersion="per_example"),
+        ],
+        "poisson": [Poisson(MLP(3, [5], 6))],
+        "mixed": [mixed()],
+    },
+    "posterior": {"gaussian": [GaussianPosterior(MLP((1, 2, 3), [5], 6)), GaussianPosterior(MLP(6, [5], 6), latent=3)]},
+    "network": {
+        "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2))],
+        "rescaled": [Rescaled(MLP(3, [5], 6), loc=8.0, scale=7.5)],
+        "row_features": [RowFeatures(MLP(7, [5], 6), levels=[0, 3, 2, 0], counts=[3], holes=[1])],
+    },
+    "objective": {"elbo": [ELBO(), ELBO(draws=3)], "beta": [Beta(beta=4.0, draws=2)], "iwae": [IWAE(draws=7)]},
+}
+CASES = [(room, kind, thing) for room, kinds in REGISTER.items() for kind, things in kinds.items() for thing in things]
+
+
+def through_toml(table):
+    return tomllib.loads(tomli_w.dumps(table))
+
+
+def test_the_register_has_every_public_member_of_every_room():
+    assert {room: set(kinds) for room, kinds in REGISTER.items()} == {room: set(members(room)) for room in ROOMS}
+
+
+@pytest.mark.parametrize(("room", "kind", "thing"), CASES)
+def test_describing_and_building_is_the_identity_through_toml(room, kind, thing):
+    table = describe(thing, room)
+    again = build(through_toml(table), room)
+    assert table["kind"] == kind
+    assert type(again) is type(thing)
+    assert through_toml(describe(again, room)) == through_toml(table)
+    if isinstance(thing, torch.nn.Module):
+        states = [{name: value.shape for name, value in one.state_dict().items()} for one in (thing, again)]
+        assert states[0] == states[1]
+        again.load_state_dict(thing.state_dict())
+        assert repr(again) == repr(thing)
+    else:
+        assert again == thing
+
+
+def test_a_whole_model_is_built_again_with_the_same_densities():
+    model = VAE(
+        GaussianPrior(3),
+        mixed(),
+        GaussianPosterior(RowFeatures(MLP(7, [5], 6), levels=[0, 4, 0, 0], counts=[3], holes=[])),
+    )
+    again = build_model(through_toml(describe_model(model)))
+    again.load_state_dict(model.state_dict())
+    x = torch.tensor([[0.5, 3.0, -1.0, 7.0], [0.0, 0.0, 2.0, 0.0]])
+    noise = model.noise(5, 2, seed=0)
+    assert torch.equal(model.terms(x, noise).log_w, again.terms(x, noise).log_w)
+
+
+@pytest.mark.parametrize(("room", "kind"), [(room, kind) for room, kinds in REGISTER.items() for kind in kinds])
+def test_an_unknown_key_is_answered_with_the_signature(room, kind):
+    takes = list(describe(REGISTER[room][kind][0], room))
+    with pytest.raises(RecipeError, match=rf"\[{room}\]: unknown key 'bogus_key'. \w+ takes: .+\.") as told:
+        build({"kind": kind, "bogus_key": 1}, room)
+    assert all(key in str(told.value) for key in takes if key != "kind")
+
+
+@pytest.mark.parametrize(
+    ("table", "place", "hint"),
+    [
+        ({"kind": "gausian"}, "likelihood", "There are: .*Did you mean 'gaussian'"),
+        ({"kind": "gaussian", "scael": 1.0}, "likelihood", "Did you mean 'scale'"),
+        ({"kind": "beta", "bta": 1.0}, "objective", "Beta takes: beta, draws. Did you mean 'beta'"),
+        (
+            {"kind": "bernoulli", "network": {"kind": "mlp", "hiden": []}},
+            "likelihood",
+            r"\[likelihood.network\].*'hidden'",
+        ),
+        ({}, "prior", "unknown kind None"),
+        ({"kind": "mlp", "inputs": 3}, "posterior.network", r"\[posterior.network\]: .*missing"),
+    ],
+)
+def test_a_misspelling_is_answered_with_place_and_suggestion(table, place, hint):
+    with pytest.raises(RecipeError, match=hint):
+        build(table, place)
+
+
+def test_a_module_from_elsewhere_is_described_by_its_name_and_needed_to_build():
+    table = describe(GaussianPosterior(torch.nn.Linear(4, 6), latent=3), "posterior")
+    assert table["network"] == {"kind": "foreign", "class": "torch.nn.modules.linear.Linear"}
+    with pytest.raises(
+        RecipeError, match=r"a run folder holds no code\.[\s\S]*modules=\{'posterior.network': module\}"
+    ):
+        build(table, "posterior")
+    own = torch.nn.Linear(4, 6)
+    assert build(table, "posterior", {"posterior.network": own}).network is own
+
+
+def test_prior_and_posterior_that_disagree_are_refused_with_both_sizes():
+    with pytest.raises(ShapeError, match="the prior has 2 latents, the posterior 3"):
+        VAE(GaussianPrior(2), mixed(), GaussianPosterior(MLP(4, [], 6)))
+
+
+# ── --set ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+TABLES = {"seed": 0, "data": {"name": "x"}, "training": {"batch": 128}, "likelihood": {"network": {"hidden": [8]}}}
+
+
+def test_a_dotted_key_changes_one_value_and_the_original_is_left_alone():
+    changed = with_settings(TABLES, {"training.batch": 64, "likelihood.network.hidden": [4], "training.warm-up": 3})
+    assert changed["training"] == {"batch": 64, "warm_up": 3}
+    assert changed["likelihood"]["network"]["hidden"] == [4]
+    assert TABLES["training"] == {"batch": 128}
+    assert TABLES["likelihood"] == {"network": {"hidden": [8]}}
+
+
+@pytest.mark.parametrize(
+    ("key", "complaint"),
+    [
+        ("trainin.batch", "the recipe has no table 'trainin'. Did you mean 'training'"),
+        ("seed", "name a table and a key, such as training.batch=64"),
+        ("training.batch.more", "no table 'batch'"),
+        ("data.split", "described by --split, --column, --ignore and --label"),
+    ],
+)
+def test_a_key_that_names_nothing_is_refused(key, complaint):
+    with pytest.raises(RecipeError, match=complaint):
+        with_settings(TABLES, {key: 1})
