@@ -184,7 +184,10 @@ def append_line(path: Path, value: Mapping[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise WriteError(f"{path}: a line could not be added ({error.strerror or error}).") from error
+        raise WriteError(
+            f"{path}: a line could not be added ({error.strerror or error}). The lines before it are whole.\n"
+            f"  Free some space, then resume the run."
+        ) from error
 
 
 def read_lines(path: Path) -> list[Json]:

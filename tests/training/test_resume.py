@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 import vael
 from vael import files
-from vael.errors import DamagedFile, Interrupted, RecipeError, WriteError
+from vael.errors import DamagedFile, Interrupted, RecipeError, TrainingError, WriteError
 from vael.files import read_lines
 from vael.training import Engine
 
@@ -179,6 +180,28 @@ def test_a_torn_line_of_history_is_cut_when_the_run_goes_on(case, monkeypatch, t
         file.write(b'{"step": 30, "epo')
     vael.resume(tmp_path)
     assert end_of(tmp_path) == whole
+
+
+def test_an_interrupted_run_is_usable_from_its_first_evaluation_on(monkeypatch, tmp_path):
+    stop_at(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(Interrupted):
+        vael.fit("iris", output=tmp_path, **ROWS, **SCHEDULE)
+    with pytest.raises(DamagedFile, match=r"stopped before its first evaluation\. Add --resume to go on"):
+        vael.load(tmp_path)
+    stop_at(monkeypatch, 15, lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(Interrupted):
+        vael.resume(tmp_path)
+    found = vael.load(tmp_path).evaluate(split="validation", draws=2)
+    assert found.elbo.value == pytest.approx(lines_of(tmp_path)[0]["validation"]["elbo"], abs=1e-4)
+
+
+def test_a_run_that_broke_keeps_its_best_weights_and_says_that_it_failed(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    with pytest.raises(TrainingError, match="Lower the learning rate"):
+        vael.fit(rows, output=tmp_path, learning_rate=1e30, steps=20, evaluate_every=5)
+    assert files.load_json(tmp_path / "manifest.json")["state"] == "failed"
+    tensors, _ = files.load_tensors(tmp_path / "checkpoint" / "last.safetensors")
+    assert all(np.isfinite(value.numpy()).all() for value in tensors.values())
 
 
 # ── what cannot be resumed ───────────────────────────────────────────────────────────────────────────────────

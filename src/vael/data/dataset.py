@@ -143,7 +143,10 @@ def prepare(frame: Frame, schema: Schema, *, fractions: Mapping[str, float] | No
         )
     rows = split_rows(len(frame), given=frame.split, fractions=fractions or {}, seed=seed)
     if not len(rows["train"]):
-        raise DataError(f"{frame.name}: 0 rows to train on, of {len(frame)}.")
+        raise DataError(
+            f"{frame.name}: 0 rows to train on, of {len(frame)}.\n"
+            f"  Mark some rows train, or give --split smaller shares."
+        )
     fitted = {field.name: fit_view(field, frame.columns[field.name][rows["train"]]) for field in schema.modelled}
     schema = Schema(tuple(fitted.get(field.name, field) for field in schema))
     whole = encode(frame, schema)
@@ -184,7 +187,7 @@ def _column(frame: Frame, field: Field) -> NDArray[np.float64]:
     if field.name not in frame.columns:
         raise DataError(
             f"{frame.name}: no column {field.name!r}, which the model was fitted on. There are: "
-            f"{', '.join(list(frame.columns)[:12])}."
+            f"{', '.join(list(frame.columns)[:12])}.\n  Give data that hold all of the model's columns."
         )
     column = frame.columns[field.name]
     if column.shape[1:] != field.shape:
@@ -203,7 +206,8 @@ def _refuse_text(frame: Frame, field: Field, column: NDArray[np.generic]) -> Non
         row = next(i for i, value in enumerate(column) if value is not None)
         raise DataError(
             f"{frame.name}, column {field.name!r}, row {row + 1}: {column[row]!r} is not a number, "
-            f"and the model was fitted on a {field.kind} column."
+            f"and the model was fitted on a {field.kind} column.\n"
+            f"  Correct the value, or leave it empty if it is missing."
         )
 
 

@@ -109,7 +109,10 @@ class RunFolder:
             raise RecipeError(f"{self}: is no run folder; it has neither manifest.json nor recipe.toml.{_runs_here()}")
         manifest = load_json(self.manifest)
         if manifest.get("format") != FORMAT:
-            raise DamagedFile(f"{self.manifest}: has format {manifest.get('format')}, this vael reads {FORMAT}.")
+            raise DamagedFile(
+                f"{self.manifest}: has format {manifest.get('format')}, this vael reads {FORMAT}.\n"
+                f"  Open the run with vael {manifest.get('vael')}, which wrote it."
+            )
         return manifest
 
     def read(self) -> tuple[dict[str, Any], Schema]:

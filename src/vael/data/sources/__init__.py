@@ -72,9 +72,16 @@ def read_like(source: object, schema: Schema) -> Frame:
 
 
 def _check_width(frame: Frame, schema: Schema) -> None:
-    """Raise ShapeError when rows without column names are not as long as those of `schema`."""
+    """Raise ShapeError when rows without column names are not as long as those of `schema`, or no pictures."""
     nameless = re.compile(r"x\d+")
     wanted = [field.name for field in schema]
+    shape = schema.modelled[0].shape if not schema.is_table else ()
+    if shape and schema.modelled[0].name not in frame.columns and all(map(nameless.fullmatch, frame.columns)):
+        raise ShapeError(
+            f"{frame.name}: each row has {len(frame.columns)} numbers, "
+            f"the model was fitted on arrays of shape {shape}.\n"
+            f"  Reshape the data to (rows, {', '.join(map(str, shape))})."
+        )
     if len(wanted) != len(frame.columns) and all(map(nameless.fullmatch, [*wanted, *frame.columns])):
         raise ShapeError(
             f"{frame.name}: each row has {len(frame.columns)} numbers, the model was fitted on rows of {len(wanted)}.\n"
