@@ -43,6 +43,8 @@ def trial(folder: Path, steps: int, every: int, longest: float) -> dict | None:
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     started = subprocess.Popen(command(folder, steps, every), env=ENVIRONMENT, **silent)
     while not (folder / "history.jsonl").exists():
+        if started.poll() is not None:
+            sys.exit(f"{folder}: the run ended by itself before its first evaluation, exit code {started.returncode}")
         time.sleep(0.01)
     time.sleep(random.uniform(0, longest))
     os.kill(started.pid, signal.SIGKILL)

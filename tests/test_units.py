@@ -16,5 +16,5 @@ def test_uniform_bytes_cost_eight_bits():
 
 
 def test_no_dimensions_are_refused():
-    with pytest.raises(ValueError, match="dims must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="dims must be above 0, got 0"):
         bits_per_dim(1.0, 0)

@@ -172,6 +172,8 @@ def start(model: VAE, split: Split) -> None:
 def training(data: Data, asked: Mapping[str, Any]) -> Training:
     """Steps, batch and cadence for the size of the data, where `asked` does not say; `epochs` becomes steps."""
     rest = {key: value for key, value in asked.items() if key != "epochs" and value is not None}
+    if "steps" in rest and asked.get("epochs") is not None:
+        raise RecipeError(f"Training: give steps or epochs, not both; got {rest['steps']} and {asked['epochs']}.")
     Training.of({"steps": 1, **rest})  # refuse what cannot be, before computing with it
     examples = len(data.split("train"))
     batch = min(rest.get("batch", 128), examples)
@@ -188,4 +190,4 @@ def training(data: Data, asked: Mapping[str, Any]) -> Training:
     }
     if "steps" not in rest and epochs is None:
         settings["patience"] = 15
-    return Training.of({**settings, **rest})
+    return Training.of({**settings, **rest, "batch": batch})

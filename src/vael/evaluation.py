@@ -23,6 +23,8 @@ Method = Literal["auto", "importance", "exact"]
 
 EXAMPLES_AT_ONCE = 500
 PILOT_EXAMPLES = 4
+FEW = 10  # weights: an effective sample size below it makes log p(x) of an example a loose bound
+NO_DENSITY = "grey values under Bernoulli have no density"
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Evidence:
 
     value: float
     standard_error: float | None
-    monte_carlo_error: float
+    monte_carlo_error: float | None
     method: str
     bound: str
     draws: int
@@ -140,7 +142,7 @@ class Evaluation:
         if self.evidence is None:
             rows.append(("log p(x)", f"none: {self.reasons['evidence']}"))
         else:
-            rows.append(("log p(x)", _evidence_text(self.evidence)))
+            rows.append(("log p(x)", _evidence_text(self.evidence, self.examples)))
         if self.bits_per_dim is not None:
             rows.append(("bits/dim", f"{self.bits_per_dim:.4f} (from log p(x), {self.dims} dimensions)"))
         rows.append(("active units", f"{self.active_units} of {self.latent}"))
@@ -149,18 +151,18 @@ class Evaluation:
 
 def _signed(number: Number, sign: int = 1) -> str:
     error = "" if number.standard_error is None else f" ± {number.standard_error:.2f}"
-    return f"{sign * number.value:.2f}{error}"
+    return f"{sign * number.value:.2f}{error}".replace("-", "−")
 
 
-def _evidence_text(found: Evidence) -> str:
-    error = "" if found.standard_error is None else f" ± {found.standard_error:.2f}"
+def _evidence_text(found: Evidence, examples: int) -> str:
+    text = f"{_signed(Number(found.value, found.standard_error))} nats ({found.method}"
+    some = f"{found.examples} examples" if found.examples == examples else f"{found.examples} of {examples} examples"
     if found.effective_sample_size is None:
-        return f"{found.value:.2f}{error} nats ({found.method}, {found.examples} examples)"
-    size = found.effective_sample_size
+        return f"{text}, {some})"
+    error, size = found.monte_carlo_error, found.effective_sample_size
     return (
-        f"{found.value:.2f}{error} nats ({found.method}, {found.draws} draws, {found.examples} examples, "
-        f"Monte Carlo error {found.monte_carlo_error:.3f},\n{'':14}effective sample size {size['median']:.0f} median, "
-        f"{size['min']:.1f} least; a {found.bound} bound)"
+        f"{text}, {found.draws} draws, {some}, Monte Carlo error {'unknown' if error is None else f'{error:.3f}'},\n"
+        f"{'':14}effective sample size {size['median']:.0f} median, {size['min']:.1f} least; a {found.bound} bound)"
     )
 
 
@@ -185,12 +187,16 @@ def evaluate(
         mean over all (elbo) + mean over the subset (log p̂ − elbo).
 
     name: The split's name, for the report. discrete: Whether log p(x) is a log-probability, so bits/dim exist.
-    Raises RecipeError on an unknown method.
+    Raises RecipeError on an unknown method, a budget that buys nothing, or a method that has no answer here.
     """
+    if not budget > 0:
+        raise RecipeError(f"evaluate: budget must be above 0 seconds, got {budget:g}.")
+    if method != "auto" and not model.likelihood.has_density():
+        raise RecipeError(f"evaluate: method {method!r} has no answer: {NO_DENSITY}.")
     started, split = time.perf_counter(), split.settled(seed=0).to(model.device)
     found = bounds(model, split, seed=seed)
     means, units = _latents(model, split)
-    reasons = {} if model.likelihood.has_density() else {"evidence": "grey values under Bernoulli have no density"}
+    reasons = {} if model.likelihood.has_density() else {"evidence": NO_DENSITY}
     evidence = None
     if not reasons:
         chosen = subset(model, split, draws, method, max_examples, budget, seed)
@@ -207,12 +213,17 @@ def evaluate(
         evidence=evidence,
         rate=Number.of(found.rate),
         distortion=Number.of(found.distortion),
-        bits_per_dim=bits_per_dim(-evidence.value, dims) if evidence and discrete else None,
+        bits_per_dim=bits_per_dim(-evidence.value, seen_dims(split, dims)) if evidence and discrete else None,
         active_units=active,
         rate_per_unit=None if units is None else [round(rate, 6) for rate in units.tolist()],
         warnings=_warnings(evidence, found, active, len(split)),
         reasons=reasons,
     )
+
+
+def seen_dims(split: Split, dims: int) -> float:
+    """How many features of an example are observed on average: what log p(x) speaks of, and bits/dim divides by."""
+    return dims if split.observed is None else float(split.observed.sum() / len(split))
 
 
 def _latents(model: VAE, split: Split) -> tuple[Tensor, Tensor | None]:
@@ -263,13 +274,17 @@ def _evidence(
     return Evidence(
         value=float(elbo.mean() + gap.mean()),
         standard_error=_paired_error(elbo, gap, elbo[chosen]) if m > 1 else None,
-        monte_carlo_error=float(found.monte_carlo_error.square().sum().sqrt() / m),
+        monte_carlo_error=_or_none(float(found.monte_carlo_error.square().sum().sqrt() / m)),
         method=found.method,
         bound=found.bound,
         draws=found.draws,
         examples=m if m < n else n,
         effective_sample_size=None if size is None else {"median": float(size.median()), "min": float(size.min())},
     )
+
+
+def _or_none(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def _paired_error(elbo: Tensor, gap: Tensor, elbo_there: Tensor) -> float:
@@ -296,9 +311,13 @@ def _warnings(evidence: Evidence | None, found: Bounds, active: int, examples: i
     notes = []
     if active == 0 and examples > 1:
         notes.append("no latent unit is active: z carries nothing about x (posterior collapse)")
-    if evidence and evidence.effective_sample_size and evidence.effective_sample_size["median"] < 10:
-        size = evidence.effective_sample_size["median"]
-        notes.append(f"the effective sample size is {size:.1f}: log p(x) is a loose lower bound; ask for more --draws")
+    if evidence and evidence.effective_sample_size and evidence.draws > 1:
+        median = evidence.effective_sample_size["median"]
+        if median < min(FEW, evidence.draws / 2):
+            notes.append(
+                f"half of the examples have an effective sample size below {median:.1f} of {evidence.draws} draws: "
+                f"log p(x) is a loose lower bound"
+            )
     if not torch.isfinite(found.elbo).all():
         notes.append(f"{int((~torch.isfinite(found.elbo)).sum())} examples have a bound that is not finite")
     return notes

@@ -59,7 +59,9 @@ def _flush_folder(folder: Path) -> None:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        # Some file systems cannot flush a folder; the file is whole either way, only the rename may be younger.
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
     finally:
         os.close(handle)
 
@@ -221,8 +223,12 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
     Raises WriteError when another process is writing there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as handle:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("w")
+    except OSError as error:
+        raise WriteError(f"{folder}: cannot be written ({error.strerror or error}). Choose another folder.") from error
+    with handle:
         if fcntl is not None:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

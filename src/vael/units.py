@@ -3,8 +3,8 @@
 import math
 
 
-def bits_per_dim(nats: float, dims: int) -> float:
-    """Bits per dimension of a code of `nats` nats for an example with `dims` discrete dimensions."""
-    if dims < 1:
-        raise ValueError(f"bits_per_dim: dims must be at least 1, got {dims}.")
+def bits_per_dim(nats: float, dims: float) -> float:
+    """Bits per dimension of a code of `nats` nats for an example with `dims` discrete dimensions, on average."""
+    if not dims > 0:
+        raise ValueError(f"bits_per_dim: dims must be above 0, got {dims}.")
     return nats / (dims * math.log(2.0))

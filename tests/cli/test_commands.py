@@ -122,7 +122,7 @@ def test_evaluate_tells_people_value_error_unit_and_method(good, digits):
         "−ELBO",
         "±",
         "nats per example (test, 359 examples",
-        "20 draws, 30 examples",
+        "20 draws, 30 of 359 examples",
         "effective sample",
         "bits/dim",
     ):
@@ -386,3 +386,13 @@ def test_the_installed_command_keeps_stdout_for_results(tmp_path):
     assert "\x1b" not in done.stderr + done.stdout  # no terminal, no colours
     again = subprocess.run([*command[:3], "nonsense"], capture_output=True, text=True, check=False)
     assert (again.returncode, again.stdout) == (2, "")
+
+
+def test_options_that_a_resumed_run_cannot_heed_are_refused(capsys):
+    assert run(["fit", "--resume", "-o", "nowhere", "--epochs", "3", "--latent", "2"]) == 1
+    assert "goes on with the recipe as it is; leave out --epochs, --latent" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_words(capsys):
+    assert run(["fit", "digits", "-o", "/proc/x", "--steps", "2", "--quiet"]) == 1
+    assert "/proc/x: cannot be written" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import vael
+from vael import likelihoods
 from vael.errors import DataError, RecipeError, ShapeError
 from vael.likelihoods import Gaussian
 from vael.networks import MLP
@@ -271,3 +272,80 @@ def test_resume_refuses_other_data(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="the data are not those the run was fitted on"):
         vael.resume(tmp_path / "run", data=TABLE + 1)
     assert same(vael.resume(tmp_path / "run", data=TABLE), vael.load(tmp_path / "whole"))
+
+
+# ── the schema and the likelihood agree ──────────────────────────────────────────────────────────────────────
+
+CENTIMETRES = np.round(RNG.normal(170, 10, size=(300, 3)), 1)  # on a grid of 0.1
+
+
+def test_a_density_of_a_grid_is_about_the_users_units_and_has_no_bits_per_dim(fit):
+    """A step of 0 scores a density: the log-Jacobian −Σ log scale is in it, and bits/dim are not."""
+    mass = fit(CENTIMETRES)
+    assert mass.evaluate(draws=5).bits_per_dim is not None
+    density = fit(CENTIMETRES, settings={"likelihood.step": 0})
+    assert [field.resolution for field in density.schema.modelled] == [0.0, 0.0, 0.0]
+    assert density.evaluate(draws=5).bits_per_dim is None
+    expected = -sum(np.log(field.scale) for field in density.schema.modelled)
+    assert float(density.data.split("test").log_jacobian[0]) == pytest.approx(expected)
+    # A fine grid's mass is the density times the cell, in the user's own unit; the two fits differ by their noise only.
+    gap = mass.evaluate(draws=200).evidence.value - density.evaluate(draws=200).evidence.value
+    assert gap == pytest.approx(3 * np.log(0.1), abs=0.1)
+
+
+def test_a_model_by_hand_without_a_step_scores_a_density(fit):
+    model = vael.VAE(
+        GaussianPrior(2), Gaussian(MLP(2, [4], 3), scale="shared"), GaussianPosterior(MLP(3, [4], 4))
+    )  # fmt: skip
+    run = fit(CENTIMETRES, model=model)
+    assert not run.schema.discrete
+    assert not vael.load(run.folder.path).schema.discrete
+    assert run.evaluate(draws=5).bits_per_dim is None
+
+
+def test_arguments_that_contradict_the_schema_are_refused(fit):
+    with pytest.raises(RecipeError, match=r"step is 0\.5, but the grid of field 'x0' is"):
+        fit(CENTIMETRES, settings={"likelihood.step": 0.5})
+    with pytest.raises(RecipeError, match="levels is 5, but field 'x' takes 17 values"):
+        fit("digits", settings={"likelihood.levels": 5})
+    with pytest.raises(RecipeError, match="Use --likelihood KIND"):
+        fit("digits", settings={"likelihood.kind": "gaussian"})
+    poisson = vael.VAE(
+        GaussianPrior(2), likelihoods.Poisson(MLP(2, [4], 3)), GaussianPosterior(MLP(3, [4], 4))
+    )  # fmt: skip
+    with pytest.raises(RecipeError, match=r"Poisson needs whole numbers from 0 up; field 'x0' is real"):
+        fit(CENTIMETRES, model=poisson)
+
+
+def test_bits_per_dim_count_what_is_observed(fit):
+    rows = CENTIMETRES.copy()
+    rows[::2, 0] = np.nan
+    run = fit(rows)
+    found = run.evaluate(draws=5)
+    seen = float(run.data.split("test").observed.sum()) / len(run.data.split("test"))
+    assert 2 < seen < 3
+    assert found.bits_per_dim == pytest.approx(-found.evidence.value / (seen * np.log(2)))
+    assert found.dims == 3
+
+
+def test_settings_that_exclude_each_other_are_refused(fit):
+    with pytest.raises(RecipeError, match="give steps or epochs, not both; got 12 and 3"):
+        fit(TABLE, epochs=3)
+    with pytest.raises(RecipeError, match=r"objective must be an object such as vael.IWAE"):
+        fit(TABLE, objective="iwae")
+    run = fit(TABLE)
+    with pytest.raises(RecipeError, match="budget must be above 0 seconds, got -1"):
+        run.evaluate(budget=-1)
+    with pytest.raises(RecipeError, match="other data are one split"):
+        run.evaluate(TABLE, split="train")
+    x = torch.zeros(5, 4)
+    with pytest.raises(ShapeError, match=r"the noise has shape \(1, 3, 2\), expected \(draws, 5, 2\)"):
+        run.model.terms(x, run.model.noise(1, 3, seed=0))
+
+
+def test_only_the_test_split_is_kept_as_the_runs_evaluation(fit):
+    run = fit(TABLE)
+    run.evaluate(split="train", draws=2)
+    assert not run.folder.evaluation.exists()
+    run.evaluate(draws=2)
+    assert run.folder.evaluation.exists()

@@ -10,7 +10,7 @@ import torch
 import vael
 from vael.errors import DamagedFile, DataError, RecipeError, WriteError
 from vael.files import load_tensors
-from vael.runs import latest_folder, next_folder
+from vael.runs import RunFolder, latest_folder, next_folder
 
 QUICK = {"steps": 4, "latent": 2}
 
@@ -67,9 +67,23 @@ def test_the_latest_run_is_the_one_written_last(home):
     assert str(vael.load().folder) == "runs/iris-1"
 
 
+def test_the_latest_is_one_with_weights_and_the_latest_to_resume_one_without_an_end(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    done = vael.fit("iris", **QUICK)
+    broken = RunFolder("runs/iris-2")
+    broken.begin(done.recipe, done.schema)
+    assert latest_folder() == done.folder.path
+    assert latest_folder(unfinished=True) == broken.path
+    with pytest.raises(RecipeError, match="has no weights yet; it was stopped before its first evaluation"):
+        vael.load(broken.path)
+    broken.write_manifest("failed", seed=0)
+    with pytest.raises(RecipeError, match="Fit again with a lower --learning-rate"):
+        vael.load(broken.path)
+
+
 def test_a_run_is_never_overwritten(copy):
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    with pytest.raises(WriteError, match=r"holds a run already\. Add --resume to go on with it, or choose another"):
+    with pytest.raises(WriteError, match=r"holds a run already\. Choose another folder"):
         vael.fit("wine", output=copy, **QUICK)
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 

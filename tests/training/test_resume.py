@@ -186,7 +186,7 @@ def test_an_interrupted_run_is_usable_from_its_first_evaluation_on(monkeypatch, 
     stop_at(monkeypatch, 5, lambda: signal.raise_signal(signal.SIGINT))
     with pytest.raises(Interrupted):
         vael.fit("iris", output=tmp_path, **ROWS, **SCHEDULE)
-    with pytest.raises(DamagedFile, match=r"stopped before its first evaluation\. Add --resume to go on"):
+    with pytest.raises(RecipeError, match=r"stopped before its first evaluation\. Go on with: vael fit --resume"):
         vael.load(tmp_path)
     stop_at(monkeypatch, 15, lambda: signal.raise_signal(signal.SIGINT))
     with pytest.raises(Interrupted):

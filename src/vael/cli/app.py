@@ -26,8 +26,8 @@ VERBS = {
     "reconstruct": "Write what the model makes of each example.",
     "data": "Show what is understood of a data set.",
 }
-for verb, sentence in VERBS.items():
-    app.command(f"vael.cli.{verb}:{verb}", name=verb, help=sentence)  # imported when it is called
+for order, (verb, sentence) in enumerate(VERBS.items()):
+    app.command(f"vael.cli.{verb}:{verb}", name=verb, help=sentence, sort_key=order)  # imported when it is called
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

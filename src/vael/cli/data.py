@@ -14,6 +14,7 @@ def data(
     column: Annotated[list[str] | None, Parameter(negative="")] = None,
     ignore: Annotated[list[str] | None, Parameter(negative="")] = None,
     label: Annotated[list[str] | None, Parameter(negative="")] = None,
+    missing: Annotated[list[str] | None, Parameter(negative="")] = None,
     json: Json = False,
 ) -> None:
     """Show how the fields of SOURCE would be modelled, without fitting anything.
@@ -23,13 +24,15 @@ def data(
     Parameters
     ----------
     source
-        A built-in name or a .npy, .npz, .csv file.
+        A built-in name, or a .npy, .npz, .csv[.gz], .tsv or .parquet file.
     column
-        NAME=KIND, to override what was inferred.
+        NAME=KIND, to override what was inferred; may be repeated.
     ignore
         A column to leave out.
     label
         A column to keep beside the data, not in it.
+    missing
+        A text that marks a missing value, beside the usual ones.
     """
     import sys
 
@@ -41,10 +44,12 @@ def data(
     from vael.data.sources import read
     from vael.names import kind_of
 
-    frame = read(source)
-    schema = infer(frame, kinds=pairs(column or [], "--column"), ignore=ignore or [], label=label or [])
+    kinds = pairs(column or [], "--column")
+    named = [name for name, kind in kinds.items() if kind in ("category", "id")]
+    frame = read(source, missing=missing or [], text=named)
+    schema = infer(frame, kinds=kinds, ignore=ignore or [], label=label or [])
     chosen = defaults.choose(schema)
-    say(f"{frame.name}: {len(frame)} examples, {schema.dims} features")
+    say(f"{frame.name}: {len(frame)} examples, {schema.dims} feature{'s' * (schema.dims != 1)}")
     rows = []
     for names, text in schema.describe():
         member = chosen.get(names.split(" ")[0])

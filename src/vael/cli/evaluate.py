@@ -13,7 +13,7 @@ def evaluate(
     data: str | None = None,
     /,
     *,
-    split: Literal["train", "validation", "test"] = "test",
+    split: Literal["train", "validation", "test"] | None = None,
     draws: int = 5000,
     method: Literal["auto", "importance", "exact"] = "auto",
     max_examples: int | None = None,
@@ -33,9 +33,9 @@ def evaluate(
     data
         Other data, all rows of which are one split.
     split
-        Which part of the run's own data.
+        Which part of the run's own data; test when left out.
     draws
-        Importance draws of z per example; exactly so many.
+        Importance draws of z for each log p(x); exactly so many.
     method
         importance, exact (linear-Gaussian models), or auto: exact where it exists.
     max_examples

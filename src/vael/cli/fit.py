@@ -48,13 +48,15 @@ def fit(
     Parameters
     ----------
     data
-        A built-in name (digits, iris, wine, breast_cancer, diabetes, mnist …) or a .npy, .npz, .csv file.
+        A built-in name (digits, iris, wine, breast_cancer, diabetes, mnist …), or a .npy, .npz, .csv[.gz], .tsv or
+        .parquet file.
     output
         The run folder; runs/<data>-1, -2, … when left out.
     latent
         How many numbers z holds; 16 when left out.
     likelihood
-        One kind for every field, instead of each kind's default.
+        One kind for every field, instead of each kind's default: bernoulli, grey_bernoulli, categorical,
+        discretized_logistic, gaussian, negative_binomial or poisson.
     binarize
         How grey pictures become zeros and ones under the Bernoulli likelihood.
     objective
@@ -62,7 +64,7 @@ def fit(
     beta
         Weight of the rate in the beta objective.
     draws
-        Draws of z per example; 1 for elbo and beta, 50 for iwae when left out.
+        Draws of z per example in training; 1 for elbo and beta, 50 for iwae when left out.
     epochs
         Passes through the training rows; chosen by size when left out.
     steps
@@ -76,11 +78,12 @@ def fit(
     patience
         Evaluations without a better validation bound after which to stop; 0 for never.
     column
-        NAME=KIND, to override what was inferred; kinds are binary, image, unit, real, count, category, constant, id.
+        NAME=KIND, to override what was inferred; may be repeated. Kinds: binary, image, unit, real, count, category,
+        constant, id.
     ignore
-        A column to leave out.
+        A column to leave out; may be repeated.
     label
-        A column to keep beside the data, not in it.
+        A column to keep beside the data, not in it; may be repeated.
     missing
         A text that marks a missing value, beside the usual ones.
     split
@@ -100,36 +103,48 @@ def fit(
     from vael.runs.fit import nothing
 
     watch = nothing if quiet else Watcher()
+    given: dict[str, Any] = {} if draws is None else {"draws": draws}
+    beta_given: dict[str, Any] = {} if beta is None else {"beta": beta}
+    asked: dict[str, Any] = {
+        "epochs": epochs,
+        "steps": steps,
+        "batch": batch,
+        "learning_rate": learning_rate,
+        "warm_up": warm_up,
+        "patience": patience,
+    }
+    asked = {key: value for key, value in asked.items() if value is not None}
     if resume:
-        run = resume_run(output or latest_folder(), data=data, device=device, watch=watch)
+        choices = {"latent": latent, "likelihood": likelihood, "binarize": binarize, "column": column, "ignore": ignore}
+        choices |= {"label": label, "missing": missing, "split": split, "set": set_, **asked, **given, **beta_given}
+        refuse_with_resume({name for name, value in choices.items() if value is not None})
+        run = resume_run(output or latest_folder(unfinished=True), data=data, device=device, watch=watch)
     else:
         if data is None:
             raise RecipeError("fit: DATA is missing. Name a built-in set such as digits, or a .npy, .npz or .csv file.")
         if beta is not None and objective != "beta":
             raise RecipeError(f"--beta {beta}: goes with --objective beta, got {objective}.")
-        given: dict[str, Any] = {} if draws is None else {"draws": draws}
-        beta_given: dict[str, Any] = {} if beta is None else {"beta": beta}
         aims: dict[str, Callable[..., Objective]] = {"elbo": ELBO, "iwae": IWAE}
         aim = Beta(**given, **beta_given) if objective == "beta" else aims[objective](**given)
-        asked: dict[str, Any] = {
-            "epochs": epochs,
-            "steps": steps,
-            "batch": batch,
-            "learning_rate": learning_rate,
-            "warm_up": warm_up,
-            "patience": patience,
-        }
         run = fit_run(
             data, output=output, latent=latent, likelihood=likelihood, binarize=binarize, objective=aim,
             kinds=pairs(column or [], "--column"), ignore=ignore or [], label=label or [], missing=missing or [],
             split=shares(split or []),
             seed=seed, settings=values(set_ or [], "--set"), device=device, watch=watch,
-            **{key: value for key, value in asked.items() if value is not None},
+            **asked,
         )  # fmt: skip
     say(f"run         {run.folder}")
-    note(f"next        vael evaluate {run.folder}    vael sample {run.folder} -n 64")
+    if not quiet:
+        note(f"next        vael evaluate {run.folder}    vael sample {run.folder} -n 64")
     if json:
         say_json(summary(run))
+
+
+def refuse_with_resume(given: set[str]) -> None:
+    """Raise RecipeError when an option would change a run that only goes on."""
+    if given:
+        names = ", ".join(sorted(f"--{name.replace('_', '-')}" for name in given))
+        raise RecipeError(f"--resume goes on with the recipe as it is; leave out {names}, or fit a new run.")
 
 
 def summary(run: object) -> dict[str, object]:

@@ -40,7 +40,7 @@ class Watcher:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream = stream or sys.stderr
-        self.console = Console(file=stream, highlight=False, markup=False, soft_wrap=False)
+        self.console = Console(file=stream, highlight=False, markup=False, soft_wrap=True)
         self.live = stream.isatty()
         self.started, self.first_step, self.shown = time.perf_counter(), 0, 0.0
 

@@ -336,7 +336,7 @@ def _array_kind(facts: Facts) -> tuple[Kind, str]:
     if facts.whole and low == 0 and high == 1:
         return "binary", "zeros and ones"
     if facts.whole and low >= 0 and high <= 255:
-        return "image", "whole numbers from 0 to 255"
+        return "image", f"whole numbers from {low:g} to {high:g}"
     if low >= 0 and high <= 1:
         return "unit", "numbers from 0 to 1"
     return "real", "whole numbers" if facts.whole else "numbers"

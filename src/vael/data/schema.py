@@ -65,7 +65,8 @@ class Field:
     @property
     def discrete(self) -> bool:
         """Whether its log-probability is that of a value (a mass), not of a point on a line (a density)."""
-        return self.kind in ("binary", "image", "count", "category") or self.resolution > 0
+        on_a_line = self.kind in ("real", "unit") or self.view == "standard"
+        return self.resolution > 0 or not on_a_line
 
     @property
     def step(self) -> float:

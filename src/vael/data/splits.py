@@ -25,7 +25,8 @@ def split_rows(n: int, *, given: NDArray[np.str_] | None, fractions: Mapping[str
     """
     shares = {**DEFAULT, **fractions}
     if any(share < 0 for share in shares.values()) or sum(shares.values()) >= 1:
-        raise RecipeError(f"split: shares must be non-negative and leave rows to train on, got {dict(shares)}.")
+        told = ", ".join(f"{name}={share:g}" for name, share in shares.items())
+        raise RecipeError(f"split: shares must be non-negative and leave rows to train on, got {told}.")
     rows: Rows = np.random.default_rng(seed).permutation(n).astype(np.int64)
     if given is None:
         test = round(n * shares["test"]) if n >= FEWEST_TO_SPLIT else 0

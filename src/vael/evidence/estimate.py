@@ -14,7 +14,7 @@ class Estimate:
     """log p(x) of each of N examples, in nats, with its own error.
 
     value: `(N,)` float64.
-    monte_carlo_error: `(N,)`, standard error of each value from the draws alone; 0 where exact.
+    monte_carlo_error: `(N,)`, standard error of each value from the draws alone; 0 where exact, NaN for one draw.
     effective_sample_size: `(N,)`, how many equal weights the draws are worth, 1 … draws; None where exact.
     bound: "lower" when the value is below log p(x) in expectation, "exact" when it is log p(x).
     """

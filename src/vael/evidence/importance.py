@@ -51,6 +51,7 @@ def _of_some(model: VAE, split: Split, rows: torch.Tensor, draws: int, at_once: 
         once = torch.logaddexp(once, log_w.logsumexp(0))
         twice = torch.logaddexp(twice, (2 * log_w).logsumexp(0))
     size = torch.exp(2 * once - twice)
-    error = torch.sqrt(torch.clamp(1 / size - 1 / draws, min=0))
+    # One draw says nothing of its own spread.
+    error = torch.sqrt(torch.clamp(1 / size - 1 / draws, min=0)) if draws > 1 else torch.full_like(once, math.nan)
     value = once - math.log(draws) + split.log_jacobian[rows]
     return Estimate(value, error, size, draws, "importance", "lower")

@@ -80,6 +80,23 @@ class Likelihood(nn.Module, ABC):
         """The constructor's arguments that the schema of its fields decides."""
         return {}
 
+    def scored(self, fields: Sequence[Field]) -> list[Field]:
+        """The schema's `fields` as this likelihood scores them, by mass or by density.
+
+        Raises RecipeError when the law cannot be theirs, or an argument contradicts the schema.
+        """
+        name, levels = type(self).__name__, getattr(self, "levels", None)
+        for field in fields:
+            refusal = self.refusal(field)
+            if refusal:
+                raise RecipeError(f"{refusal}; field {field.name!r} is {field.describe()}.")
+            if levels is not None and field.levels > levels:
+                raise RecipeError(
+                    f"{name}: levels is {levels}, but field {field.name!r} takes {field.levels} values; the rest "
+                    f"would share the last one's probability.\n  Leave levels to the schema."
+                )
+        return list(fields)
+
     @classmethod
     def refusal(cls, field: Field) -> str | None:
         """Why this law cannot be that of `field`, in words, or None."""
@@ -125,7 +142,7 @@ class Likelihood(nn.Module, ABC):
             raise ShapeError(
                 f"{type(self).__name__} likelihood: x has shape {tuple(x.shape)}, expected "
                 f"(batch, {', '.join(map(str, self.event_shape))}) from the decoder's output.\n"
-                f"  Reshape the data, or build the decoder with event_shape={tuple(x.shape[1:])}."
+                f"  Reshape the data, or build the networks for {tuple(x.shape[1:])}, as in MLP(latent, [400], shape)."
             )
 
     @property

@@ -1,6 +1,7 @@
 """Real numbers with normal noise, whose scale is fixed, learned, predicted or solved for."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -122,6 +123,18 @@ class Gaussian(Likelihood):
     def draw(self, law: Any, generator: Generator | None) -> Tensor:
         eps = torch.empty_like(law.mean).normal_(generator=generator)
         return torch.addcmul(law.mean, law.scale, eps)
+
+    def scored(self, fields: Sequence[Field]) -> list[Field]:
+        """On a grid by the mass of a cell; with `step` 0 by a density, whatever grid the schema knows of."""
+        super().scored(fields)
+        steps = torch.as_tensor(self.step, dtype=torch.float64).expand(len(fields)).tolist()
+        for field, step in zip(fields, steps, strict=True):
+            if step and abs(step - field.step) > 1e-6 * step:
+                raise RecipeError(
+                    f"Gaussian: step is {step:g}, but the grid of field {field.name!r} is {field.step:g} in the units "
+                    f"of x.\n  Leave step to the schema, or set it to 0 to score a density."
+                )
+        return [field if step else replace(field, resolution=0.0) for field, step in zip(fields, steps, strict=True)]
 
     @classmethod
     def arguments(cls, fields: Sequence[Field]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
+from vael.data.schema import Field
 from vael.distributions.product import Product
 from vael.errors import RecipeError
 from vael.likelihoods.base import Likelihood
@@ -55,6 +56,14 @@ class Mixed(Likelihood):
     def outputs_for(parts: Sequence[Part | tuple[Sequence[int], Likelihood]]) -> int:
         """How many outputs the decoder of these parts needs."""
         return sum(likelihood.width() * len(columns) for columns, likelihood in parts)
+
+    def scored(self, fields: Sequence[Field]) -> list[Field]:
+        found = list(fields)
+        for part in self.parts:
+            its_own = part.likelihood.scored([fields[column] for column in part.columns])
+            for column, field in zip(part.columns, its_own, strict=True):
+                found[column] = field
+        return found
 
     def has_density(self) -> bool:
         return all(part.likelihood.has_density() for part in self.parts)

@@ -82,10 +82,15 @@ class VAE(nn.Module):
         batch: B examples, or their x `(B, *event)` alone. noise: From `noise` or `noise_for`, `(K, B, D)`.
         Raises ShapeError when x does not fit the likelihood.
         """
-        if isinstance(batch, Tensor):
-            batch = Batch(batch)
+        if not isinstance(batch, Batch):
+            batch = Batch(torch.as_tensor(batch))
         self.likelihood.check(batch.x)
         (eps,) = noise.latents
+        if tuple(eps.shape[1:]) != (len(batch), self.latent):
+            raise ShapeError(
+                f"VAE: the noise has shape {tuple(eps.shape)}, expected (draws, {len(batch)}, {self.latent}) for "
+                f"{len(batch)} examples.\n  Make it with model.noise(draws, {len(batch)}, seed=…)."
+            )
         q = self.posterior(batch.x, batch.given, batch.observed)
         p = self.prior(batch.given)
         z = q.from_noise(eps) if hasattr(q, "from_noise") else _foreign_draws(q, eps)

@@ -108,10 +108,6 @@ def resume(
                 f"{folder}: is finished; there is nothing to resume. To train longer, fit again with more epochs."
             )
         known = reread(recipe, schema, data)
-        if known.fingerprint != recipe["data"]["fingerprint"]:
-            raise RecipeError(
-                f"{folder}: the data are not those the run was fitted on; going on would mix two data sets."
-            )
         model = _fresh_model(recipe, known, modules)
         plan = Plan(recipe, known, model, build(recipe["objective"], "objective"), Training.of(recipe["training"]))
         watch({"event": "plan", "plan": plan, "folder": folder})
@@ -127,6 +123,8 @@ def resolve(
     """Every question answered: schema, likelihoods, views, splits, sizes, steps; a recipe that repeats the run."""
     if latent is not None and not (isinstance(latent, int) and latent >= 1):
         raise RecipeError(f"fit: latent must be a whole number of at least 1, got {latent!r}.")
+    if objective is not None and not (callable(objective) and hasattr(objective, "draws")):
+        raise RecipeError(f"fit: objective must be an object such as vael.IWAE(draws=50), got {objective!r}.")
     schema = infer(frame, kinds=dict(kinds), ignore=list(ignore), label=list(label))
     chosen = defaults.choose(schema, likelihood) if model is None else chosen_by(model, schema)
     schema = defaults.with_views(schema, chosen, binarize)
@@ -142,6 +140,8 @@ def resolve(
         "training": asdict(defaults.training(data, training)),
     }
     recipe = with_settings(tables, settings)
+    if recipe["likelihood"]["kind"] != tables["likelihood"]["kind"]:
+        raise RecipeError("--set likelihood.kind: the kind decides how the data are seen. Use --likelihood KIND.")
     if recipe["likelihood"] != tables["likelihood"] and "likelihood.network.outputs" not in settings:
         _fit_outputs(recipe["likelihood"], data.schema)
     steps = Training.of(recipe["training"])
@@ -152,8 +152,16 @@ def resolve(
         objective.warmed(1.0)  # refuse before training what has no rate to warm up
     if model is None or any(recipe[place] != tables[place] for place in MODEL):
         model = _fresh_model(recipe, data, None, start=model is None)
+    data = _as_scored(model, data, frame, split, seed)
     bounds(model, data.split("train").rows(torch.zeros(1, dtype=torch.int64)).settled())  # refuse before training
     return Plan(recipe, data, model, objective, steps, notes(data))
+
+
+def _as_scored(model: VAE, data: Data, frame: Frame, split: Mapping[str, float], seed: int) -> Data:
+    """The data with a schema that says of each field whether the model scores it by mass or by density."""
+    scored = {field.name: {"resolution": field.resolution} for field in model.likelihood.scored(data.schema.modelled)}
+    schema = data.schema.with_fields(scored)
+    return data if schema == data.schema else prepare(frame, schema, fractions=split, seed=seed)
 
 
 def chosen_by(model: VAE, schema: Schema) -> dict[str, type[Likelihood]]:

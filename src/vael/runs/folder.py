@@ -54,9 +54,9 @@ class RunFolder:
         """Write what was asked for and understood. Raises WriteError when a run stands here already."""
         # The manifest comes last: without it nothing was trained yet, and a kill in between leaves no dead end.
         if any(path.exists() for path in (self.manifest, self.model, self.checkpoint)):
-            raise WriteError(
-                f"{self}: holds a run already. Add --resume to go on with it, or choose another folder with -o."
-            )
+            over = self.manifest.exists() and load_json(self.manifest).get("state") == "finished"
+            remedy = "Choose" if over else "Add --resume to go on with it, or choose"
+            raise WriteError(f"{self}: holds a run already. {remedy} another folder with -o.")
         save_json(self.schema, schema.to_json())
         write_bytes(self.recipe, tomli_w.dumps(recipe).encode())
         self.write_manifest("training", seed=recipe["seed"])
@@ -132,10 +132,16 @@ class RunFolder:
         return recipe, Schema.from_json(load_json(self.schema))
 
     def weights(self) -> dict[str, Tensor]:
-        """The best weights so far. Raises DamagedFile when there are none yet, or they are damaged."""
+        """The best weights so far. Raises RecipeError when there are none yet, DamagedFile when they are damaged."""
         if not self.model.exists():
-            raise DamagedFile(
-                f"{self.model}: is missing; the run was stopped before its first evaluation. Add --resume to go on."
+            failed = self.read_manifest()["state"] == "failed"
+            raise RecipeError(
+                f"{self}: has no weights yet; "
+                + (
+                    "training broke before its first evaluation. Fit again with a lower --learning-rate."
+                    if failed
+                    else f"it was stopped before its first evaluation. Go on with: vael fit --resume -o {self}"
+                )
             )
         return load_tensors(self.model)[0]
 
@@ -149,12 +155,20 @@ def next_folder(name: str, home: Path = HOME) -> Path:
     return home / f"{stem}-{number}"
 
 
-def latest_folder(home: Path = HOME) -> Path:
-    """The run whose recipe was written last. Raises RecipeError when there is none."""
-    recipes = sorted(home.glob("*/recipe.toml"), key=lambda path: path.stat().st_mtime)
-    if not recipes:
-        raise RecipeError(f"no run in {home}/: fit one first, for instance `vael fit digits`, or name its folder.")
-    return recipes[-1].parent
+def latest_folder(home: Path = HOME, *, unfinished: bool = False) -> Path:
+    """The run that was started last and has weights; or, `unfinished`, that can be resumed.
+
+    Raises RecipeError when there is none.
+    """
+    folders = [path.parent for path in sorted(home.glob("*/recipe.toml"), key=lambda path: path.stat().st_mtime)]
+    if unfinished:
+        fitting = [folder for folder in folders if RunFolder(folder).read_manifest()["state"] != "finished"]
+    else:
+        fitting = [folder for folder in folders if RunFolder(folder).model.exists()]
+    if not fitting:
+        wanted = "no unfinished run" if unfinished else "no run"
+        raise RecipeError(f"{wanted} in {home}/: fit one first, for instance `vael fit digits`, or name its folder.")
+    return fitting[-1]
 
 
 def _runs_here() -> str:

@@ -61,7 +61,7 @@ class Run:
         self,
         data: object | None = None,
         *,
-        split: str = "test",
+        split: str | None = None,
         draws: int = 5000,
         method: Method = "auto",
         max_examples: int | None = None,
@@ -72,6 +72,9 @@ class Run:
 
         On the run's own test split the result is also kept as evaluation.json.
         """
+        if data is not None and split is not None:
+            raise RecipeError(f"evaluate: other data are one split; leave out split={split!r}.")
+        split = split or "test"
         found = evaluation.evaluate(
             self.model,
             self.split_of(data, split),
@@ -83,7 +86,7 @@ class Run:
             seed=seed,
             discrete=is_discrete(self.schema),
         )
-        if data is None:
+        if data is None and split == "test":
             save_json(self.folder.evaluation, {"run": str(self.folder), **found.to_json()})
         return found
 
