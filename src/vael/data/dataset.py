@@ -162,15 +162,14 @@ def encode(frame: Frame, schema: Schema) -> Split:
     """
     if not len(frame):
         raise DataError(f"{frame.name}: 0 rows. There is nothing to work on.")
-    columns = [_column(frame, field) for field in schema.modelled]
     label = schema.label
     held: dict[str, Any] = {
         "index": torch.arange(len(frame)),
         "label": None if label is None or label.name not in frame.columns else _label(label, frame),
     }
     if not schema.is_table:
-        return _array_split(frame, schema.modelled[0], columns[0], **held)
-    rows = np.stack(columns, axis=1)
+        return _array_split(frame, schema.modelled[0], **held)
+    rows = np.stack([_values(frame, field) for field in schema.modelled], axis=1)
     missing = np.isnan(rows)
     jacobian = np.where(missing, 0.0, [log_jacobian(field) for field in schema.modelled]).sum(1)
     # Whether a mask exists is the schema's affair, so that every split of one data set has the same form.
@@ -183,7 +182,8 @@ def encode(frame: Frame, schema: Schema) -> Split:
     )
 
 
-def _column(frame: Frame, field: Field) -> NDArray[np.float64]:
+def _column(frame: Frame, field: Field) -> NDArray[np.generic]:
+    """The field's own values, every one of which it can take."""
     if field.name not in frame.columns:
         raise DataError(
             f"{frame.name}: no column {field.name!r}, which the model was fitted on. There are: "
@@ -195,14 +195,18 @@ def _column(frame: Frame, field: Field) -> NDArray[np.float64]:
             f"{frame.name}, {field.name!r}: each example has shape {column.shape[1:]}, "
             f"the model was fitted on {field.shape}.\n  Resize or reshape the data, or fit a model of that shape."
         )
-    _refuse_text(frame, field, column)
-    values = to_model(field, column, frame.name)
-    _refuse_impossible(frame, field, values)
-    return values
+    if field.kind not in ("binary", "category"):  # whose values are looked up, and refused, one by one
+        _refuse_text(frame, field, column)
+        _refuse_impossible(frame, field, column)
+    return column
+
+
+def _values(frame: Frame, field: Field) -> NDArray[np.float64]:
+    return to_model(field, _column(frame, field), frame.name)
 
 
 def _refuse_text(frame: Frame, field: Field, column: NDArray[np.generic]) -> None:
-    if column.dtype == object and field.kind not in ("category", "binary"):
+    if column.dtype == object:
         row = next(i for i, value in enumerate(column) if value is not None)
         raise DataError(
             f"{frame.name}, column {field.name!r}, row {row + 1}: {column[row]!r} is not a number, "
@@ -211,18 +215,17 @@ def _refuse_text(frame: Frame, field: Field, column: NDArray[np.generic]) -> Non
         )
 
 
-def _refuse_impossible(frame: Frame, field: Field, values: NDArray[np.float64]) -> None:
+def _refuse_impossible(frame: Frame, field: Field, column: NDArray[np.generic]) -> None:
     """Support is checked here, once, with row and value; densities do not check it again."""
-    whole = field.kind in ("image", "count") and field.view == "whole"
     top = field.levels - 1 if field.kind == "image" else np.inf
-    own = values * field.scale + field.loc
-    wrong = np.isinf(values)
+    if column.dtype == np.uint8 and column.max() <= top:
+        return  # bytes are whole, finite and not negative
+    own = column.astype(np.float64)
+    wrong = np.isinf(own)
     if field.shape:
-        wrong |= np.isnan(values)
+        wrong |= np.isnan(own)
     if field.kind in ("image", "count"):
-        wrong |= (own < 0) | (own > top)
-    if whole:
-        wrong |= np.isfinite(own) & (own != np.rint(own))
+        wrong |= (own < 0) | (own > top) | (np.isfinite(own) & (own != np.rint(own)))
     if wrong.any():
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
         where = f", position {place[1:]}" if len(place) > 1 else ""
@@ -239,13 +242,14 @@ def _label(field: Field, frame: Frame) -> Tensor:
     return torch.from_numpy(np.where(np.isnan(codes), -1, codes)).to(torch.int64)
 
 
-def _array_split(
-    frame: Frame, field: Field, values: NDArray[np.float64], *, index: Tensor, label: Tensor | None
-) -> Split:
+def _array_split(frame: Frame, field: Field, *, index: Tensor, label: Tensor | None) -> Split:
     jacobian = torch.full((len(frame),), log_jacobian(field) * int(np.prod(field.shape)), dtype=torch.float64)
     if field.kind not in ("image", "binary") or field.view == "standard":
-        return Split(torch.from_numpy(values).to(torch.float32), index, jacobian, label=label)
-    grey = torch.from_numpy(np.rint(values * field.scale).astype(np.uint8))
+        values = torch.from_numpy(_values(frame, field)).to(torch.float32)
+        return Split(values, index, jacobian, label=label)
+    # Grey values and zeros and ones stay bytes from the source to the batch.
+    own = _column(frame, field) if field.kind == "image" else np.rint(_values(frame, field))
+    grey = torch.from_numpy(np.array(own, dtype=np.uint8))
     kept = Split(grey, index, jacobian, label=label, divisor=field.scale)
     if field.view != "binary" or field.kind == "binary":
         return kept
