@@ -365,3 +365,12 @@ def test_dates_become_texts_and_lists_are_refused():
 def test_parquet_reads_as_the_frame_it_was(tmp_path):
     TABLE.to_parquet(tmp_path / "t.parquet")
     assert read(tmp_path / "t.parquet").columns["word"].tolist() == ["a", None, "c"]
+
+
+def test_a_folder_of_the_same_name_does_not_hide_a_named_set(tmp_path, monkeypatch):
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "people.csv").write_text("age,size\n1,2.5\n3,4.5\n")
+    (tmp_path / "people").mkdir()
+    monkeypatch.setenv("VAEL_DATA", str(tmp_path / "sets"))
+    monkeypatch.chdir(tmp_path)
+    assert list(read("people").columns) == ["age", "size"]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian
+from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian, unit_kl
 
 ACTIVE = 0.01  # Var_x(E[z|x]) above which a unit counts as active (Burda et al. 2016, section 5)
 
@@ -12,7 +12,7 @@ def unit_rates(q: object, p: object) -> Tensor | None:
     """KL(q_j‖p_j) of each unit in nats, `(B, D)`, where both factorise over units in closed form; else None."""
     if not (isinstance(q, DiagonalGaussian) and isinstance(p, StandardGaussian)):
         return None
-    return 0.5 * (q.loc.square() + q.variance - 1 - 2 * q.log_scale)
+    return unit_kl(q)
 
 
 def active_units(means: Tensor, threshold: float = ACTIVE) -> int:

@@ -88,8 +88,15 @@ class StandardGaussian(Distribution):
 
 @closed_kl(DiagonalGaussian, StandardGaussian)
 def _diagonal_to_standard(q: DiagonalGaussian, p: StandardGaussian) -> Tensor:
-    """½ Σ_j [ loc² + s² − 1 − 2 log s ]  (Kingma & Welling 2013, appendix B)."""
-    return 0.5 * (q.loc.square() + q.variance - 1 - 2 * q.log_scale).sum(-1)
+    return unit_kl(q).sum(-1)
+
+
+def unit_kl(q: DiagonalGaussian) -> Tensor:
+    """KL of each component to N(0, 1), nats, `(..., D)`: ½ [ loc² + s² − 1 − 2 log s ].
+
+    Source: Kingma & Welling 2013, appendix B (arXiv 1312.6114).
+    """
+    return 0.5 * (q.loc.square() + q.variance - 1 - 2 * q.log_scale)
 
 
 @closed_kl(DiagonalGaussian, DiagonalGaussian)

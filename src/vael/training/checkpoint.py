@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from vael.errors import DamagedFile
-from vael.files import load_tensors, save_tensors
+from vael.files import load_tensors
 from vael.training.engine import Engine
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -52,12 +52,6 @@ def restore(engine: Engine, tensors: dict[str, Tensor], notes: dict[str, str]) -
     counters = json.loads(notes["counters"])
     engine.step, engine.slowdown, engine.since_reset = counters["step"], counters["slowdown"], counters["since_reset"]
     return Progress(**json.loads(notes["progress"]))
-
-
-def save_checkpoint(path: Path, engine: Engine, progress: Progress) -> None:
-    """Replace the checkpoint at `path` by the run's state now, in one rename."""
-    tensors, notes = snapshot(engine, progress)
-    save_tensors(path, tensors, notes)
 
 
 def load_checkpoint(path: Path, engine: Engine) -> Progress:

@@ -16,8 +16,6 @@ from vael.training.order import Order
 from vael.training.schedules import learning_rate_at, warm_up_share
 from vael.training.settings import Training
 
-MONITORED = ("objective", "rate", "distortion", "log_jacobian")
-
 
 class Bound(nn.Module):
     """The one module that training wraps: (batch, noise) → the objective in nats per example, `(B,)`.

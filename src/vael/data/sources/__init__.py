@@ -94,7 +94,7 @@ def _read_name(source: str | Path, missing: Sequence[str], text: Sequence[str]) 
     if name in BUILTIN:
         return read_builtin(name)
     path = Path(source).expanduser()
-    if isinstance(source, str) and re.fullmatch(r"[\w-]+", name) and not path.exists():
+    if isinstance(source, str) and re.fullmatch(r"[\w-]+", name) and not path.is_file():
         found = find_named(name, list(BUILTIN))
         return dataclasses.replace(_read_path(found, missing, text), name=name)
     return _read_path(path, missing, text)
