@@ -48,7 +48,8 @@ def trial(folder: Path, steps: int, every: int, longest: float) -> dict | None:
         time.sleep(0.01)
     time.sleep(random.uniform(0, longest))
     os.kill(started.pid, signal.SIGKILL)
-    if started.wait() != -signal.SIGKILL:
+    started.wait()
+    if json.loads((folder / "manifest.json").read_text())["state"] == "finished":
         return None
     before = [line["step"] for line in lines(folder) if "step" in line]
     finished([*VAEL, "fit", "--resume", "-o", str(folder), "--quiet"])

@@ -144,7 +144,7 @@ class Evaluation:
         else:
             rows.append(("log p(x)", _evidence_text(self.evidence, self.examples)))
         if self.bits_per_dim is not None:
-            rows.append(("bits/dim", f"{self.bits_per_dim:.4f} (from log p(x), {self.dims} dimensions)"))
+            rows.append(("bits/dim", f"{self.bits_per_dim:.4f} per observed feature of {self.dims} (from log p(x))"))
         rows.append(("active units", f"{self.active_units} of {self.latent}"))
         return rows + [("warning", text) for text in self.warnings]
 
