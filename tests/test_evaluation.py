@@ -143,3 +143,53 @@ def grey_density() -> VAE:
     from vael.likelihoods import Bernoulli
 
     return VAE(GaussianPrior(2), Bernoulli(MLP(2, [4], 5)), GaussianPosterior(MLP(5, [4], 4)))
+
+
+# ── binarisation and errors ──────────────────────────────────────────────────────────────────────────────────
+
+
+def grey_split(levels: int = 256, rows: int = 12):
+    import dataclasses
+
+    grey = torch.randint(0, levels, (rows, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return dataclasses.replace(split_of(grey), divisor=float(levels - 1), dynamic=True)
+
+
+def test_evaluation_pixels_are_the_same_for_every_model_seed_and_place():
+    """Drawn by row alone: neither the evaluation's seed nor a row's place among others moves a pixel."""
+    split, order = grey_split(), torch.tensor([7, 2, 11])
+    assert torch.equal(split.settled().x, split.settled().x)
+    assert torch.equal(split.rows(order).settled().x, split.settled().x[order])
+    model = grey_density()
+    with torch.no_grad():
+        for parameter in model.posterior.parameters():
+            parameter.zero_()  # q is the prior, so −distortion depends on the seed through z only
+        model.likelihood.network.head.weight.zero_()  # and now not at all
+    first, second = (evaluate(model, split, draws=2, seed=seed) for seed in (0, 1))
+    assert first.distortion.value == pytest.approx(second.distortion.value, abs=1e-6)
+    assert first.evidence.value == pytest.approx(-first.distortion.value, abs=1e-5)  # the same pixels in both
+
+
+@pytest.mark.parametrize("levels", [17, 256])
+def test_a_threshold_cuts_at_one_half(levels):
+    split = grey_split(levels)
+    assert torch.equal(split.thresholded().x, (split.x.double() / (levels - 1) > 0.5).to(torch.uint8))
+    assert 0 < float(split.thresholded().x.double().mean()) < 1
+
+
+def test_settled_pixels_have_the_grey_values_as_probabilities():
+    import dataclasses
+
+    grey = torch.full((4000, 3), 64, dtype=torch.uint8)
+    split = dataclasses.replace(split_of(grey), divisor=255.0, dynamic=True)
+    mean = float(split.settled().x.double().mean())
+    assert abs(mean - 64 / 255) < 4 * math.sqrt(0.25 * 0.75 / 12_000)
+
+
+def test_standard_errors_are_the_spread_over_the_root_of_the_examples():
+    from vael.evaluation import Number
+
+    values = torch.tensor([1.0, 2.0, 3.0, 6.0], dtype=torch.float64)
+    found = Number.of(values)
+    assert found.value == 3.0
+    assert found.standard_error == pytest.approx(math.sqrt(14 / 3) / 2)

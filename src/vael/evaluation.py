@@ -202,6 +202,13 @@ def evaluate(
         chosen = subset(model, split, draws, method, max_examples, budget, seed)
         evidence = _evidence(model, split, found.elbo, chosen, draws, method, seed)
     dims, active = model.likelihood.dims, active_units(means)
+    seen = seen_dims(split, dims)
+    if not discrete or not seen:
+        reasons["bits_per_dim"] = (
+            "nothing is observed" if not seen else "log p(x) is a density: the data are continuous"
+        )
+    if units is None:
+        reasons["rate_per_unit"] = "posterior and prior have no closed-form rate for each unit"
     return Evaluation(
         split=name,
         examples=len(split),
@@ -213,7 +220,7 @@ def evaluate(
         evidence=evidence,
         rate=Number.of(found.rate),
         distortion=Number.of(found.distortion),
-        bits_per_dim=bits_per_dim(-evidence.value, seen_dims(split, dims)) if evidence and discrete else None,
+        bits_per_dim=None if evidence is None or "bits_per_dim" in reasons else bits_per_dim(-evidence.value, seen),
         active_units=active,
         rate_per_unit=None if units is None else [round(rate, 6) for rate in units.tolist()],
         warnings=_warnings(evidence, found, active, len(split)),
@@ -269,7 +276,7 @@ def _evidence(
     closed = method == "exact" or (method == "auto" and linear_gaussian(model) is not None)
     part = split.rows(chosen)
     found = _exact(model, part) if closed else importance(model, part, draws=draws, seed=seed)
-    size, n, m = found.effective_sample_size, len(split), len(chosen)
+    size, m = found.effective_sample_size, len(chosen)
     gap = found.value - elbo[chosen]
     return Evidence(
         value=float(elbo.mean() + gap.mean()),
@@ -278,7 +285,7 @@ def _evidence(
         method=found.method,
         bound=found.bound,
         draws=found.draws,
-        examples=m if m < n else n,
+        examples=m,
         effective_sample_size=None if size is None else {"median": float(size.median()), "min": float(size.min())},
     )
 
@@ -299,11 +306,10 @@ def _paired_error(elbo: Tensor, gap: Tensor, elbo_there: Tensor) -> float:
 
 
 def _exact(model: VAE, split: Split) -> Estimate:
-    log_prob = exact(model)
+    log_px = exact(model)
     with torch.inference_mode():
-        value = torch.cat(
-            [log_prob(split.batch(rows).x).to(torch.float64) for rows in positions(split, EXAMPLES_AT_ONCE)]
-        )
+        batches = (split.batch(rows.to(split.x.device)) for rows in positions(split, EXAMPLES_AT_ONCE))
+        value = torch.cat([log_px(batch.x, batch.observed) for batch in batches])
     return Estimate(value + split.log_jacobian, torch.zeros_like(value), None, 0, "exact", "exact")
 
 

@@ -236,4 +236,6 @@ def sole_writer(folder: Path) -> Iterator[None]:
                 raise WriteError(
                     f"{folder}: another process is writing this run. Wait for it, or choose another folder."
                 ) from error
+        for torn in folder.rglob(".*.part"):  # what a killed writer left aside
+            torn.unlink(missing_ok=True)
         yield

@@ -22,9 +22,9 @@ class Noise:
     latents: tuple[Tensor, ...]
 
 
-def stream(seed: int, *place: int, purpose: str) -> torch.Generator:
-    """A generator of its own for `purpose` at `place`; equal arguments give equal streams."""
+def stream(seed: int, *place: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator of its own for `purpose` at `place`; equal arguments give equal streams on one kind of device."""
     address = f"{seed}|{purpose}|{'|'.join(map(str, place))}".encode()
     # manual_seed expands 64 bits into the whole state, so neighbouring addresses are unrelated after the hash.
     number = int.from_bytes(hashlib.blake2b(address, digest_size=8).digest(), "little") >> 1
-    return torch.Generator().manual_seed(number)
+    return torch.Generator(device).manual_seed(number)

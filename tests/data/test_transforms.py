@@ -1,5 +1,7 @@
 """There and back: what the model sees turns into the user's values again."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -90,3 +92,9 @@ def test_the_log_jacobian_is_that_of_the_view():
 def test_a_column_constant_on_the_training_rows_keeps_a_scale():
     assert fit_view(Field("a", "real", view="standard", resolution=0.5), np.full(4, 2.0)).scale == 0.5
     assert fit_view(Field("a", "real", view="standard"), np.full(4, 2.0)).scale == 1.0
+
+
+def test_a_grid_that_misses_zero_comes_back_on_its_own_points():
+    field = dataclasses.replace(Field("x", "real", resolution=0.5, offset=0.2), view="standard", loc=1.3, scale=0.7)
+    own = np.array([0.2, 0.7, -1.3, 5.2])
+    assert np.array_equal(to_user(field, to_model(field, own, "test") + 0.1), own)

@@ -319,3 +319,77 @@ def test_wrong_shapes_and_settings_are_refused_in_words():
         Categorical(net(1), levels=1)
     with pytest.raises(RecipeError, match="columns must be 0 … F − 1"):
         Mixed(net(1), parts=[([0, 2], Gaussian(event_shape=2))])
+
+
+# ── the type that is trained in, masks, and columns out of order ─────────────────────────────────────────────
+
+COUNTS = torch.tensor([0.0, 1.0, 17.0, 1e3, 1e5, 1e6, 1.6e7])
+
+
+@pytest.mark.parametrize("make", [Poisson, lambda **kw: NegativeBinomial(dispersion="per_example", **kw)])
+def test_counts_are_scored_to_float32s_own_precision_over_all_they_can_be(make):
+    """Differences of log Γ in float32 lose 0.8 nats at 10⁶; the score itself is known to seven digits."""
+    member, x = make(event_shape=len(COUNTS)), COUNTS[None]
+    parameters = torch.stack([torch.log(COUNTS + 1.5), torch.full_like(COUNTS, 1.0)])[: member.width()][None]
+    single = member.distribution(parameters).log_prob(x)
+    double = member.double().distribution(parameters.double()).log_prob(x.double())
+    assert_close(single.double(), double, atol=1e-4, rtol=1e-5)
+    assert single.dtype == torch.float32
+
+
+@every_and_scores
+def test_every_member_scores_alike_in_single_and_double_precision(name):
+    member, z = made(name), latents(2, 6)
+    x = drawn(member, z[0]).float().double()
+    double = member.log_prob_parts(x, z)
+    single = member.float().log_prob_parts(x.float(), z.float())
+    assert_close(single.double(), double, atol=2e-3, rtol=1e-4)
+
+
+def test_mixed_columns_keep_their_places():
+    """Parts, draws and centres of a Mixed are its members' own, column by column, whatever order the parts name."""
+    member, z = made("mixed"), latents(2, 5)
+    x = drawn(member, z[0])
+    parts, law = member.log_prob_parts(x, z), member(z)
+    outputs = member.network(z)
+    place = 0
+    for columns, likelihood in member.parts:
+        width = likelihood.width() * len(columns)
+        own = likelihood.distribution(likelihood.unpacked(outputs[..., place : place + width]))
+        place += width
+        assert_close(parts[..., columns], own.log_prob(x[:, columns]), atol=1e-12, rtol=0)
+        assert_close(member.centre(law)[..., columns], likelihood.centre(own), atol=1e-12, rtol=0)
+    assert set(x[:, 2].tolist()) <= {0.0, 1.0, 2.0}  # the category's column holds codes
+    assert set(x[:, 4].tolist()) <= {0.0, 1.0}
+    assert (x[:, 1] == x[:, 1].round()).all()
+
+
+def test_a_start_looks_at_what_is_observed_alone():
+    x = torch.tensor([[0.0, 3.0], [4.0, 3.0], [99.0, 3.0]], dtype=torch.float64)
+    observed = torch.tensor([[True, True], [True, True], [False, True]])
+    assert_close(
+        Poisson(event_shape=2).marginal(x, observed), torch.log(torch.tensor([[2.0, 3.0]], dtype=torch.float64))
+    )
+    codes = torch.tensor([[0.0], [0.0], [1.0]], dtype=torch.float64)
+    shares = (
+        Categorical(levels=2, event_shape=1).marginal(codes, torch.tensor([[True], [True], [False]])).exp().double()
+    )
+    assert_close(shares, torch.tensor([[2.5 / 3], [0.5 / 3]], dtype=torch.float64))
+
+
+def test_the_optimal_scale_does_not_look_at_what_is_hidden():
+    member = made("gaussian_optimal").train()
+    z = latents(1, 400)
+    x = (member.network(z)[0] + 2.0 * torch.randn(400, FEATURES, generator=torch.Generator().manual_seed(0))).detach()
+    observed = torch.rand(400, FEATURES, generator=torch.Generator().manual_seed(1)) > 0.5
+    hidden = torch.where(observed, x, torch.zeros_like(x))
+    member.log_prob_parts(hidden, z, None, observed)
+    expected = (x - member.network(z)[0]).square()[observed].mean()
+    assert float(member.mean_square) == pytest.approx(float(expected.detach()), rel=1e-9)
+
+
+def test_an_optimal_scale_inside_a_mixed_is_refused():
+    from vael import RecipeError
+
+    with pytest.raises(RecipeError, match="scale='optimal' is solved for over all of x"):
+        Mixed(net(1), parts=[([0], Gaussian(scale="optimal", event_shape=1))])

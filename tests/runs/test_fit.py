@@ -349,3 +349,80 @@ def test_only_the_test_split_is_kept_as_the_runs_evaluation(fit):
     assert not run.folder.evaluation.exists()
     run.evaluate(draws=2)
     assert run.folder.evaluation.exists()
+
+
+def test_a_number_column_read_as_names_reads_so_again(fit, tmp_path):
+    path = tmp_path / "codes.csv"
+    path.write_text("code,size\n" + "".join(f"{100 + n},{n % 7}.5\n" for n in range(60)))
+    run = fit(str(path), kinds={"code": "id"})
+    assert vael.load(run.folder.path).evaluate(draws=2).examples == 12
+
+
+def test_frozen_parameters_stay_frozen_when_a_run_is_resumed(fit, monkeypatch, tmp_path):
+    from vael.errors import Interrupted
+    from vael.training import Engine
+
+    model = vael.VAE(
+        GaussianPrior(2), Gaussian(MLP(2, [4], 4), scale="shared"), GaussianPosterior(MLP(4, [4], 4))
+    )  # fmt: skip
+    for parameter in model.likelihood.network.parameters():
+        parameter.requires_grad_(False)
+    before = model.likelihood.network.head.weight.clone()
+    plain = Engine.advance
+
+    def stopped(engine):
+        plain(engine)
+        if engine.step == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "advance", stopped)
+    with pytest.raises(Interrupted):
+        vael.fit(TABLE, output=tmp_path / "frozen", model=model, steps=12)
+    monkeypatch.setattr(Engine, "advance", plain)
+    resumed = vael.resume(tmp_path / "frozen", data=TABLE)
+    assert torch.equal(resumed.model.likelihood.network.head.weight, before)
+
+
+def test_new_training_takes_the_evaluation_of_the_old_weights_away(fit):
+    run = fit(TABLE)
+    run.evaluate(draws=2)
+    run.folder.keep_best(run.model.state_dict())
+    assert not run.folder.evaluation.exists()
+
+
+def test_other_data_off_the_grid_or_out_of_range_are_refused(fit):
+    run = fit(CENTIMETRES)
+    with pytest.raises(DataError, match=r"row 1: 170\.123 cannot be; expected finite numbers on the grid"):
+        run.evaluate(np.full((3, 3), 170.123), draws=2)
+    shares = fit(np.round(RNG.random(size=(60, 2)), 3))
+    with pytest.raises(DataError, match=r"7 cannot be; expected numbers from 0 to 1"):
+        shares.encode(np.full((3, 2), 7.0))
+
+
+def test_the_split_belongs_to_the_datas_fingerprint():
+    from vael.data import Frame, fingerprint
+
+    columns = {"x0": np.arange(6.0)}
+    one, two = (Frame("t", columns, split=np.array(["train"] * n + ["test"] * (6 - n))) for n in (4, 5))
+    assert fingerprint(one) != fingerprint(two)
+
+
+def test_a_share_that_was_asked_for_is_taken_and_only_a_default_is_capped():
+    from vael.data.splits import LARGEST_VALIDATION, split_rows
+
+    asked = split_rows(40_000, given=None, fractions={"validation": 0.3}, seed=0)
+    assert len(asked["validation"]) == 12_000
+    default = split_rows(80_000, given=None, fractions={}, seed=0)
+    assert len(default["validation"]) == LARGEST_VALIDATION
+    given = np.array(["train"] * 90 + ["validation"] * 10)
+    assert len(split_rows(100, given=given, fractions={"test": 0.3}, seed=0)["test"]) == 27
+    few = np.array(["train"] * 9 + ["test"] * 91)
+    assert len(split_rows(100, given=few, fractions={}, seed=0)["train"]) == 8
+
+
+def test_means_of_binarised_pictures_are_probabilities(fit):
+    run = fit("digits", likelihood="bernoulli")
+    means, draws = run.sample(5, mean=True)["x"], run.sample(5)["x"]
+    assert 0 < means.min() < means.max() < 1
+    assert set(np.unique(draws)) <= {0, 1}
+    assert len(np.unique(run.encode(), axis=0)) > 300  # each picture its own latent

@@ -259,3 +259,34 @@ def test_the_three_forms_of_the_elbo_agree():
     difference = (by_kl - by_joint).detach()  # both unbiased; the KL is exact in the first
     assert difference.mean().abs() < 4 * difference.std() / len(x) ** 0.5
     assert difference.std() / len(x) ** 0.5 < 0.05
+
+
+def test_the_exact_evidence_of_a_masked_row_is_that_of_what_is_observed():
+    world = Linear.random(2, 5)
+    x, observed = world.sample(30), torch.rand(30, 5, generator=torch.Generator().manual_seed(2)) > 0.4
+    observed[0] = False
+    found = exact(world.model())(torch.where(observed, x, torch.zeros_like(x)), observed)
+    assert float(found[0]) == 0.0  # nothing seen, nothing said
+    for row, seen, value in list(zip(x, observed, found, strict=True))[1:]:
+        if seen.any():
+            part = Linear(world.weight[seen], world.bias[seen], world.variance).log_px(row[None, seen])
+            assert_close(value, part[0], **ROUNDING)
+
+
+def test_the_exact_evidence_is_no_less_than_the_bound_under_a_mask():
+    from vael import evaluate
+
+    world = Linear.random(2, 5)
+    split = split_of(world.sample(200), torch.rand(200, 5, generator=torch.Generator().manual_seed(3)) > 0.3)
+    model = world.model(torch.zeros(2).double(), torch.ones(2).double())
+    by_form, by_draws = evaluate(model, split), evaluate(model, split, method="importance", draws=4000)
+    assert by_form.evidence.method == "exact"
+    assert by_form.evidence.value >= by_form.elbo.value
+    assert abs(by_form.evidence.value - by_draws.evidence.value) < 4 * by_draws.evidence.monte_carlo_error + 1e-3
+
+
+def test_a_small_scale_loses_no_digits_in_the_closed_form():
+    world = Linear.random(3, 64, variance=1e-4)
+    x = world.sample(20)
+    assert_close(exact(world.model().float())(x), world.log_px(x), atol=0.2, rtol=1e-4)  # the weights are float32
+    assert_close(exact(world.model())(x), world.log_px(x), atol=1e-7, rtol=1e-9)

@@ -234,8 +234,8 @@ class Brittle(Gaussian):
 
     broken = ""
 
-    def log_prob_parts(self, x, z, given=None):
-        parts = super().log_prob_parts(x, z, given)
+    def log_prob_parts(self, x, z, given=None, observed=None):
+        parts = super().log_prob_parts(x, z, given, observed)
         if self.broken == "value":
             return parts * torch.nan
         return parts + 0 * torch.sqrt(0 * self.log_scale.square()) if self.broken == "gradient" else parts

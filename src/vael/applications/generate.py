@@ -37,5 +37,5 @@ def decoded(model: VAE, z: Tensor, *, seed: int, place: int = 0, mean: bool = Tr
     law = model.likelihood(z)
     if mean:
         return model.likelihood.centre(law)
-    generator = stream(seed, place, purpose="draw x")
+    generator = stream(seed, place, purpose="draw x", device=z.device)
     return model.likelihood.draw(law, generator)

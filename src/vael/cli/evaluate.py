@@ -41,13 +41,15 @@ def evaluate(
     max_examples
         How many shuffled examples log p(x) is estimated on; the bound is measured on all.
     """
-    from vael.cli.show import say, say_json
+    from vael.cli.show import note, say, say_json
     from vael.runs import load
 
     found = load(run, device=device)
     result = found.evaluate(
         data, split=split, draws=draws, method=method, max_examples=max_examples, budget=budget, seed=seed
     )
+    if found.folder.state != "finished":
+        note(f"note        {found.folder} is not finished ({found.folder.state}); these are its best weights so far")
     say(str(result))
     if json:
         say_json({"run": str(found.folder), **result.to_json()})

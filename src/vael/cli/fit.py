@@ -159,11 +159,11 @@ def summary(run: object) -> dict[str, object]:
     reasons = {
         **found.reasons,
         "evidence": "not estimated by fit; see vael evaluate",
-        "bits_per_dim": "needs the evidence",
+        "bits_per_dim": found.reasons.get("bits_per_dim", "needs the evidence"),
     }
     return {
         "run": str(run.folder),
-        **{**found.to_json(), "evidence": None, "bits_per_dim": None, "reasons": reasons, "warnings": []},
+        **{**found.to_json(), "evidence": None, "bits_per_dim": None, "reasons": reasons},
         "seconds": lines[-1]["seconds"] if lines else None,
         "steps": lines[-1]["step"] if lines else 0,
     }

@@ -19,6 +19,8 @@ from vael.data.transforms import fit_view, log_jacobian, to_model, to_user
 from vael.errors import DataError, ShapeError
 from vael.noise import stream
 
+LARGEST_COUNT = 2**24 - 1  # the last whole number that float32 tells from its neighbours
+
 
 @dataclass(frozen=True)
 class Split:
@@ -84,7 +86,7 @@ class Split:
         """The split with grey values above one half set to 1: deterministic, and the same in any row order."""
         if not self.dynamic:
             return self
-        return dataclasses.replace(self, x=(self.x * 2 > self.divisor).to(torch.uint8), divisor=1.0, dynamic=False)
+        return dataclasses.replace(self, x=(self.x > self.divisor / 2).to(torch.uint8), divisor=1.0, dynamic=False)
 
     def to(self, device: torch.device | str) -> "Split":
         """The split with its tensors on `device`."""
@@ -122,6 +124,8 @@ class Data:
 def fingerprint(frame: Frame) -> str:
     """SHA-256 over names, types and values of every column, in order."""
     digest = hashlib.sha256()
+    if frame.split is not None:
+        digest.update("\x1f".join(frame.split).encode())
     for name, column in frame.columns.items():
         digest.update(f"{name}|{column.dtype}|{column.shape}|".encode())
         content = (
@@ -217,19 +221,23 @@ def _refuse_text(frame: Frame, field: Field, column: NDArray[np.generic]) -> Non
 
 def _refuse_impossible(frame: Frame, field: Field, column: NDArray[np.generic]) -> None:
     """Support is checked here, once, with row and value; densities do not check it again."""
-    top = field.levels - 1 if field.kind == "image" else np.inf
+    tops = {"image": field.levels - 1, "unit": 1.0, "count": LARGEST_COUNT}
+    top = tops.get(field.kind, np.inf)
     if column.dtype == np.uint8 and column.max() <= top:
         return  # bytes are whole, finite and not negative
     own = column.astype(np.float64)
     wrong = np.isinf(own)
     if field.shape:
         wrong |= np.isnan(own)
-    if field.kind in ("image", "count"):
-        wrong |= (own < 0) | (own > top) | (np.isfinite(own) & (own != np.rint(own)))
+    if field.kind in tops:
+        wrong |= (own < 0) | (own > top)
+    if field.resolution > 0:
+        cells = (own - field.offset) / field.resolution
+        wrong |= np.isfinite(own) & (np.abs(cells - np.rint(cells)) > 0.01)
     if wrong.any():
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
         where = f", position {place[1:]}" if len(place) > 1 else ""
-        expected = f"whole numbers 0 … {top:g}" if field.kind in ("image", "count") else "finite numbers"
+        expected = expectation(field, top)
         raise DataError(
             f"{frame.name}, column {field.name!r}, row {place[0] + 1}{where}: {own[place]:g} cannot be; "
             f"expected {expected}.\n"
@@ -237,9 +245,20 @@ def _refuse_impossible(frame: Frame, field: Field, column: NDArray[np.generic]) 
         )
 
 
-def _label(field: Field, frame: Frame) -> Tensor:
-    codes = to_model(field, frame.columns[field.name], frame.name)
-    return torch.from_numpy(np.where(np.isnan(codes), -1, codes)).to(torch.int64)
+def expectation(field: Field, top: float) -> str:
+    """What the values of a field can be, in words."""
+    if field.kind in ("image", "count"):
+        return f"whole numbers 0 … {top:g}"
+    grid = f" on the grid {field.offset:g} + k · {field.resolution:g}" if field.resolution > 0 else ""
+    return ("numbers from 0 to 1" if field.kind == "unit" else "finite numbers") + grid
+
+
+def _label(field: Field, frame: Frame) -> Tensor | None:
+    """Codes of the field's values, −1 for a class unknown to the schema; None for a label that is a quantity."""
+    if not field.values:
+        return None
+    codes = {value: code for code, value in enumerate(field.values)}
+    return torch.tensor([codes.get(value, -1) for value in frame.columns[field.name].tolist()])
 
 
 def _array_split(frame: Frame, field: Field, *, index: Tensor, label: Tensor | None) -> Split:
@@ -259,13 +278,18 @@ def _array_split(frame: Frame, field: Field, *, index: Tensor, label: Tensor | N
     return dynamic.settled(seed=0) if field.binarization == "static" else dynamic
 
 
-def decode(x: Tensor, schema: Schema) -> dict[str, NDArray[np.generic]]:
-    """x `(N, *event)` in the model's units as named columns in the user's, constants put back, order kept."""
+def decode(x: Tensor, schema: Schema, *, centres: bool = False) -> dict[str, NDArray[np.generic]]:
+    """x `(N, *event)` in the model's units as named columns in the user's, constants put back, order kept.
+
+    centres: x holds centres of p(x|z), so that pictures of zeros and ones are probabilities and stay fractions.
+    """
     values = x.detach().cpu().to(torch.float64).numpy()
     place = {field.name: column for column, field in enumerate(schema.modelled)}
     columns: dict[str, NDArray[np.generic]] = {}
     for field in schema:
-        if field.modelled:
+        if field.modelled and centres and field.shape and "binary" in (field.kind, field.view):
+            columns[field.name] = values.astype(np.float32)
+        elif field.modelled:
             columns[field.name] = to_user(_seen(field), values[:, place[field.name]] if schema.is_table else values)
         elif field.role == "data" and field.kind == "constant" and field.values:
             columns[field.name] = np.full(len(values), field.values[0])

@@ -33,7 +33,13 @@ def split_rows(n: int, *, given: NDArray[np.str_] | None, fractions: Mapping[str
         found = {"test": rows[:test], "train": rows[test:]}
     else:
         found = {name: rows[given[rows] == name] for name in NAMES}
+        if not len(found["test"]) and "test" in fractions:
+            wanted = round(len(found["train"]) * shares["test"])
+            found["test"], found["train"] = found["train"][:wanted], found["train"][wanted:]
     if not len(found.get("validation", ())):
-        wanted = min(round(n * shares["validation"]), LARGEST_VALIDATION) if n >= FEWEST_TO_SPLIT else 0
+        pool = n if given is None else len(found["train"])
+        wanted = round(pool * shares["validation"]) if n >= FEWEST_TO_SPLIT else 0
+        if "validation" not in fractions:
+            wanted = min(wanted, LARGEST_VALIDATION)
         found["validation"], found["train"] = found["train"][:wanted], found["train"][wanted:]
     return {name: found[name] for name in NAMES}

@@ -32,6 +32,24 @@ class LinearGaussian:
         covariance = self.weight @ self.weight.T + torch.diag(self.variance)
         return MultivariateNormal(self.bias, covariance, validate_args=False)
 
+    def log_px(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """log p(x) of the observed features of x `(B, *event)`, nats, `(B,)` float64; 0 where nothing is observed.
+
+        observed: `(B, d)` booleans, or None when all are. A marginal of a Gaussian keeps its rows and columns.
+        """
+        x, law = x.flatten(1).to("cpu", torch.float64), self.evidence()
+        if observed is None:
+            every: Tensor = law.log_prob(x)
+            return every
+        patterns, pattern_of = observed.cpu().unique(dim=0, return_inverse=True)
+        found = torch.zeros(len(x), dtype=torch.float64)
+        for number, seen in enumerate(patterns):
+            if seen.any():
+                rows = pattern_of == number
+                part = MultivariateNormal(law.loc[seen], law.covariance_matrix[seen][:, seen], validate_args=False)
+                found[rows] = part.log_prob(x[rows][:, seen])
+        return found
+
     def posterior(self, x: Tensor) -> MultivariateNormal:
         """p(z|x) for x `(B, d)`: batch shape `(B,)`, event shape `(q,)`."""
         scaled = self.weight / self.variance[:, None]
@@ -50,13 +68,16 @@ def linear_gaussian(model: VAE) -> LinearGaussian | None:
     standard = isinstance(model.prior(), StandardGaussian)
     if affine is None or not standard or likelihood.scale == "per_example":
         return None
-    weight, bias = affine
-    variance = likelihood.noise_scale(bias).square().expand(bias.shape)
+    # float64: a determinant of many small scales is no matter for seven digits.
+    weight, bias = (part.detach().to("cpu", torch.float64) for part in affine)
+    variance = likelihood.noise_scale(affine[1]).detach().to("cpu", torch.float64).square().expand(bias.shape)
     return LinearGaussian(weight, bias, variance)
 
 
-def exact(model: VAE) -> Callable[[Tensor], Tensor]:
-    """x `(B, *event)` → log p(x) `(B,)` in nats, exactly. Raises RecipeError where no closed form is known."""
+def exact(model: VAE) -> Callable[..., Tensor]:
+    """(x, observed) → log p(x) of what is observed, exactly; see `LinearGaussian.log_px`.
+
+    Raises RecipeError where no closed form is known."""
     world = linear_gaussian(model)
     if world is None:
         raise RecipeError(
@@ -64,6 +85,4 @@ def exact(model: VAE) -> Callable[[Tensor], Tensor]:
             "z, off the grid, under the standard normal prior.\n"
             "  Use the method `importance`."
         )
-    law = world.evidence()
-    log_prob: Callable[[Tensor], Tensor] = law.log_prob
-    return lambda x: log_prob(x.flatten(1))
+    return world.log_px

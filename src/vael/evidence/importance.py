@@ -19,7 +19,7 @@ def importance(model: VAE, split: Split, *, draws: int, seed: int = 0, chunk: in
 
     In expectation a lower bound of log p(x), with variance (1/ESS − 1/K) by the delta method and
     ESS = (Σ w)² / Σ w². Weights are streamed in pieces of at most `chunk` decoded features, so K is bounded by
-    patience, not memory. Draw k of an example depends on (seed, its row, k) alone: pieces and batches do not matter.
+    patience, not memory. The draws of an example depend on (seed, its row, K) alone: pieces and batches do not matter.
 
     Raises RecipeError when `draws` is below 1.
     Source: Rezende, Mohamed & Wierstra 2014, appendix E; Burda et al. 2016, section 3.

@@ -126,8 +126,13 @@ class Likelihood(nn.Module, ABC):
         """p(x|z): a distribution of batch shape `(..., *event)` whose log_prob is per feature."""
         return self.distribution(self.parameters_of(z, given))
 
-    def log_prob_parts(self, x: Tensor, z: Tensor, given: Tensor | None = None) -> Tensor:
+    def log_prob_parts(
+        self, x: Tensor, z: Tensor, given: Tensor | None = None, observed: Tensor | None = None
+    ) -> Tensor:
         """log p(x_f|z) for each feature in nats: x `(B, *event)`, z `(K, B, D)` → `(K, B, F)`.
+
+        observed: `(B, F)` booleans. Parts of hidden features are for the caller to leave out; a law that is solved
+        for from x must not look at them.
 
         Raises ShapeError when x does not have the likelihood's event shape.
         """

@@ -15,16 +15,32 @@ from vael.likelihoods.base import Likelihood, masked_mean
 LARGEST_LOG_MEAN = 20.0  # e²⁰ ≈ 5·10⁸ events: beyond it float32 cannot tell neighbouring counts apart
 
 
+class PreciseCounts:
+    """log_prob in float64, whatever the type of x: differences of log Γ lose a nat at 10⁶ in float32."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        found: Tensor = super().log_prob(value.double())  # type: ignore[misc]
+        return found.to(value.dtype)
+
+
+class PrecisePoisson(PreciseCounts, PoissonLaw):
+    """torch's Poisson law, scored in float64."""
+
+
+class PreciseNegativeBinomial(PreciseCounts, NegativeBinomialLaw):
+    """torch's negative binomial law, scored in float64."""
+
+
 class Poisson(Likelihood):
     """Counts whose variance equals their mean.
 
     log p(x|z) = Σ_f x_f log r_f − r_f − log x_f!,    r = exp(network(z))
     """
 
-    def distribution(self, parameters: Tensor) -> PoissonLaw:
+    def distribution(self, parameters: Tensor) -> PrecisePoisson:
         """Log rates `(..., 1, *event)` → Poisson of batch shape `(..., *event)`."""
         log_rate = torch.clamp(parameters.squeeze(-1 - len(self.event_shape)), max=LARGEST_LOG_MEAN)
-        return PoissonLaw(log_rate.exp(), validate_args=False)
+        return PrecisePoisson(log_rate.double().exp(), validate_args=False)
 
     def draw(self, law: Any, generator: Generator | None) -> Tensor:
         return torch.poisson(law.rate, generator=generator)
@@ -69,13 +85,13 @@ class NegativeBinomial(Likelihood):
     def width(self) -> int:
         return 1 if self.dispersion == "per_feature" else 2
 
-    def distribution(self, parameters: Tensor) -> NegativeBinomialLaw:
+    def distribution(self, parameters: Tensor) -> PreciseNegativeBinomial:
         """(log mean[, log r]) `(..., P, *event)` → negative binomial of batch shape `(..., *event)`."""
-        log_mean, *predicted = parameters.unbind(-1 - len(self.event_shape))
-        log_r = predicted[0] if predicted else self.log_inverse.expand(log_mean.shape)
+        log_mean, *predicted = parameters.double().unbind(-1 - len(self.event_shape))
+        log_r = predicted[0] if predicted else self.log_inverse.double().expand(log_mean.shape)
         log_r = torch.clamp(log_r, -10.0, 10.0)  # r below e⁻¹⁰ is all zeros, above e¹⁰ Poisson to float32
         logits = torch.clamp(log_mean, max=LARGEST_LOG_MEAN) - log_r
-        return NegativeBinomialLaw(total_count=log_r.exp(), logits=logits, validate_args=False)
+        return PreciseNegativeBinomial(total_count=log_r.exp(), logits=logits, validate_args=False)
 
     def draw(self, law: Any, generator: Generator | None) -> Tensor:
         """A Poisson count whose rate is a gamma draw, the law's own construction."""

@@ -103,16 +103,20 @@ class Gaussian(Likelihood):
             raise RecipeError("Gaussian: scale='per_example' depends on z and has no single value.")
         return self._learned_scale(like, None)
 
-    def log_prob_parts(self, x: Tensor, z: Tensor, given: Tensor | None = None) -> Tensor:
+    def log_prob_parts(
+        self, x: Tensor, z: Tensor, given: Tensor | None = None, observed: Tensor | None = None
+    ) -> Tensor:
         if self.scale == "optimal" and self.training:
-            return self._parts_at_optimum(x, z, given)
-        return super().log_prob_parts(x, z, given)
+            return self._parts_at_optimum(x, z, given, observed)
+        return super().log_prob_parts(x, z, given, observed)
 
-    def _parts_at_optimum(self, x: Tensor, z: Tensor, given: Tensor | None) -> Tensor:
+    def _parts_at_optimum(self, x: Tensor, z: Tensor, given: Tensor | None, observed: Tensor | None) -> Tensor:
         """Parts `(K, B, F)` under this batch's own mean squared error, which the running mean then learns of."""
         self.check(x)
         law: Any = self(z, given)
-        error = (x - law.mean).detach().square().mean()
+        squares = (x - law.mean).detach().square()
+        seen = torch.ones_like(x) if observed is None else observed.reshape(x.shape).to(x.dtype)
+        error = (squares * seen).sum() / (len(squares) * torch.clamp(seen.sum(), min=1))
         with torch.no_grad():
             self.batches += 1
             weight = torch.clamp(1 / self.batches, min=0.01)  # a plain mean at first, then the last 100 batches

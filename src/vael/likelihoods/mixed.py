@@ -46,6 +46,8 @@ class Mixed(Likelihood):
         if columns != list(range(len(columns))) or not columns:
             raise RecipeError(f"Mixed: the parts' columns must be 0 … F − 1, each once, got {columns}.")
         for its_columns, likelihood in parts:
+            if getattr(likelihood, "scale", None) == "optimal":
+                raise RecipeError("Mixed: scale='optimal' is solved for over all of x; give its Gaussian per_feature.")
             if likelihood.event_shape != (len(its_columns),):
                 raise RecipeError(
                     f"Mixed: {type(likelihood).__name__} over {len(its_columns)} columns must have event_shape "

@@ -65,9 +65,10 @@ class VAE(nn.Module):
         return Noise((eps.to(like.device),))
 
     def noise_for(self, examples: Sequence[int], draws: range, *, seed: int) -> Noise:
-        """Noise for the numbered `draws` of single examples: a function of (seed, example, draw), whatever the batch.
+        """Noise for the numbered `draws` of single examples: a function of (seed, example, draws), whatever the batch.
 
-        examples: Their numbers, B of them. draws: Consecutive, starting at a multiple of DRAWS_PER_STREAM.
+        examples: Their numbers, B of them. draws: Consecutive, starting at a multiple of DRAWS_PER_STREAM; a block cut
+        short of that many has other noise than a full one, since torch makes normals by the dozen.
         """
         like, blocks = self._like(), []
         for first in range(draws.start, draws.stop, DRAWS_PER_STREAM):
@@ -94,7 +95,7 @@ class VAE(nn.Module):
         q = self.posterior(batch.x, batch.given, batch.observed)
         p = self.prior(batch.given)
         z = q.from_noise(eps) if hasattr(q, "from_noise") else _foreign_draws(q, eps)
-        parts = self.likelihood.log_prob_parts(batch.x, z, batch.given)  # (K, B, F)
+        parts = self.likelihood.log_prob_parts(batch.x, z, batch.given, batch.observed)  # (K, B, F)
         if batch.observed is not None:
             parts = torch.where(batch.observed, parts, torch.zeros((), dtype=parts.dtype, device=parts.device))
         log_measure = torch.full((), -math.log(len(eps)), dtype=parts.dtype, device=parts.device)

@@ -109,7 +109,9 @@ def resume(
             )
         known = reread(recipe, schema, data)
         model = _fresh_model(recipe, known, modules)
-        plan = Plan(recipe, known, model, build(recipe["objective"], "objective"), Training.of(recipe["training"]))
+        plan = Plan(
+            recipe, known, model, build(recipe["objective"], "objective", modules), Training.of(recipe["training"])
+        )
         watch({"event": "plan", "plan": plan, "folder": folder})
         return _train(plan, folder, watch, device=device, resuming=True)
 
@@ -123,6 +125,8 @@ def resolve(
     """Every question answered: schema, likelihoods, views, splits, sizes, steps; a recipe that repeats the run."""
     if latent is not None and not (isinstance(latent, int) and latent >= 1):
         raise RecipeError(f"fit: latent must be a whole number of at least 1, got {latent!r}.")
+    if model is not None and (latent not in (None, model.latent) or likelihood is not None):
+        raise RecipeError("fit: a model built by hand has its own latent and likelihood; leave out those arguments.")
     if objective is not None and not (callable(objective) and hasattr(objective, "draws")):
         raise RecipeError(f"fit: objective must be an object such as vael.IWAE(draws=50), got {objective!r}.")
     schema = infer(frame, kinds=dict(kinds), ignore=list(ignore), label=list(label))

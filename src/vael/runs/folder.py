@@ -90,6 +90,7 @@ class RunFolder:
         save_tensors(self.checkpoint, tensors, notes)
 
     def keep_best(self, weights: dict[str, Tensor]) -> None:
+        self.evaluation.unlink(missing_ok=True)  # it speaks of the weights before
         save_tensors(self.model, weights, {"format": str(FORMAT)})
 
     def cut_history(self, step: int) -> None:
@@ -114,6 +115,14 @@ class RunFolder:
                 f"  Open the run with vael {manifest.get('vael')}, which wrote it."
             )
         return manifest
+
+    @property
+    def state(self) -> str:
+        """training, finished, interrupted or failed; finished too where no manifest tells: nothing can be resumed."""
+        try:
+            return str(self.read_manifest()["state"])
+        except DamagedFile:
+            return "finished"
 
     def read(self) -> tuple[dict[str, Any], Schema]:
         """Recipe and schema, verified. Raises DamagedFile naming the file that is not what was written."""
@@ -162,7 +171,7 @@ def latest_folder(home: Path = HOME, *, unfinished: bool = False) -> Path:
     """
     folders = [path.parent for path in sorted(home.glob("*/recipe.toml"), key=lambda path: path.stat().st_mtime)]
     if unfinished:
-        fitting = [folder for folder in folders if RunFolder(folder).read_manifest()["state"] != "finished"]
+        fitting = [folder for folder in folders if RunFolder(folder).state != "finished"]
     else:
         fitting = [folder for folder in folders if RunFolder(folder).model.exists()]
     if not fitting:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from vael import likelihoods, networks, objectives, posteriors, priors
 from vael.errors import RecipeError
@@ -59,6 +59,8 @@ def _says_outputs(thing: object) -> bool:
 
 
 def _plain(value: object, place: str) -> Any:
+    if isinstance(value, Tensor):
+        return value.tolist()
     if isinstance(value, nn.Module):
         return describe(value, place)
     if isinstance(value, Part):

@@ -13,9 +13,9 @@ from vael import applications, evaluation
 from vael.data import Data, Schema, Split, decode, prepare
 from vael.data import encode as encode_frame
 from vael.data.sources import read_like
-from vael.errors import DataError, RecipeError
+from vael.errors import DataError, RecipeError, WriteError
 from vael.evaluation import Evaluation, Method
-from vael.files import Json, save_json
+from vael.files import Json, read_bytes, save_json, sha256
 from vael.models import VAE
 from vael.runs.folder import RunFolder, latest_folder
 from vael.runs.recipe import build_model
@@ -84,10 +84,14 @@ class Run:
             max_examples=max_examples,
             budget=budget,
             seed=seed,
-            discrete=is_discrete(self.schema),
+            discrete=self.schema.discrete,
         )
         if data is None and split == "test":
-            save_json(self.folder.evaluation, {"run": str(self.folder), **found.to_json()})
+            about = {"run": str(self.folder), "seed": seed, "weights": sha256(read_bytes(self.folder.model))}
+            try:
+                save_json(self.folder.evaluation, {**about, **found.to_json()})
+            except WriteError as error:  # a result in hand is worth more than its copy on disk
+                found.warnings.append(str(error))
         return found
 
     def sample(self, count: int, *, seed: int = 0, mean: bool = False) -> Columns:
@@ -95,7 +99,8 @@ class Run:
 
         mean: The centre of p(x|z) for each drawn z, instead of a draw from it.
         """
-        return decode(applications.generate(self.model, count, seed=seed, mean=mean), self.schema)
+        x = applications.generate(self.model, count, seed=seed, mean=mean)
+        return decode(x, self.schema, centres=mean)
 
     def encode(self, data: object | None = None, *, split: str = "test") -> NDArray[np.float64]:
         """Posterior mean of every example, `(N, D)`; the same at every call."""
@@ -104,18 +109,13 @@ class Run:
 
     def reconstruct(self, data: object | None = None, *, split: str = "test") -> Columns:
         """What the model makes of every example at its posterior mean, as columns of the user's own types."""
-        return decode(applications.reconstruct(self.model, self.split_of(data, split)), self.schema)
-
-
-def is_discrete(schema: Schema) -> bool:
-    """Whether log p(x) is a log-probability under this schema's views."""
-    return schema.discrete
+        return decode(applications.reconstruct(self.model, self.split_of(data, split)), self.schema, centres=True)
 
 
 def reread(recipe: Mapping[str, Any], schema: Schema, data: object | None = None) -> Data:
     """The data of a recipe, or `data` handed over again, read and split exactly as they were.
 
-    Raises DataError when they were in memory and are not handed over. Warns when they have changed.
+    Raises DataError when they were in memory and are not handed over, or when they have changed.
     """
     about = recipe["data"]
     if data is None and "source" not in about:

@@ -33,8 +33,13 @@ def snapshot(engine: Engine, progress: Progress) -> tuple[dict[str, Tensor], dic
         for moment, value in engine.optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{moment}.{name}"] = value.detach().clone()
     tensors["monitor"] = engine.bound.monitor.clone()
+    frozen = [name for name, parameter in engine.model.named_parameters() if not parameter.requires_grad]
     counters = {"step": engine.step, "slowdown": engine.slowdown, "since_reset": engine.since_reset}
-    return tensors, {"counters": json.dumps(counters), "progress": json.dumps(asdict(progress))}
+    return tensors, {
+        "counters": json.dumps(counters),
+        "progress": json.dumps(asdict(progress)),
+        "frozen": json.dumps(frozen),
+    }
 
 
 def restore(engine: Engine, tensors: dict[str, Tensor], notes: dict[str, str]) -> Progress:
@@ -42,7 +47,9 @@ def restore(engine: Engine, tensors: dict[str, Tensor], notes: dict[str, str]) -
     device = engine.device
     prefix = "model."
     engine.model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    frozen = set(json.loads(notes["frozen"]))
     for name, parameter in engine.model.named_parameters():
+        parameter.requires_grad_(name not in frozen)
         if f"optimizer.exp_avg.{name}" in tensors:
             held = {moment: tensors[f"optimizer.{moment}.{name}"].clone().to(device) for moment in MOMENTS}
             engine.optimizer.state[parameter] = held

@@ -20,6 +20,7 @@ from vael.training.checkpoint import Progress, restore, snapshot
 from vael.training.engine import Engine
 
 MOST_REWINDS = 5
+STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])
 
 Tensors = dict[str, Tensor]
 Report = Callable[[dict[str, Any]], None]
@@ -158,7 +159,7 @@ def interruptible() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
 
     def ask(number: int, frame: object) -> None:
         stop.set()

@@ -65,7 +65,7 @@ def read(
 def read_like(source: object, schema: Schema) -> Frame:
     """`source` read as the data of `schema` were: the same marks of missing values, the same columns as text."""
     marks = sorted({mark for field in schema for mark in field.marks})
-    text = [field.name for field in schema if any(isinstance(value, str) for value in field.values)]
+    text = [field.name for field in schema if field.dtype == "str"]
     frame = read(source, missing=marks, text=text)
     _check_width(frame, schema)
     return frame
