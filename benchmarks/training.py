@@ -10,6 +10,9 @@ and the ratio of minima, which is the cleanest figure on a shared machine.
 Rows:  tuned    autograd on resident data, logits, one layer for loc and scale, fused Adam, nothing read back
        vael     Engine.advance: the loop of `vael fit`, without evaluations and checkpoints
        vael-all the same with one evaluation on 5,000 rows and one checkpoint per epoch, as `vael fit` does
+The mean losses of this first epoch differ by 2.6 nats for one known reason: the tuned row's head gives a log variance,
+vael's a log scale. With a log-variance head vael's loss is 151.60 nats where the tuned row's is 151.66.
+
 Needs mnist.npz in $VAEL_DATA, or uses random bytes of the same shape.
 """
 
