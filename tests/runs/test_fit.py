@@ -336,8 +336,9 @@ def test_settings_that_exclude_each_other_are_refused(fit):
     run = fit(TABLE)
     with pytest.raises(RecipeError, match="budget must be above 0 seconds, got -1"):
         run.evaluate(budget=-1)
-    with pytest.raises(RecipeError, match="other data are one split"):
-        run.evaluate(TABLE, split="train")
+    for verb in (run.evaluate, run.encode, run.reconstruct):
+        with pytest.raises(RecipeError, match="other data are one split; leave out split='train'"):
+            verb(TABLE, split="train")
     x = torch.zeros(5, 4)
     with pytest.raises(ShapeError, match=r"the noise has shape \(1, 3, 2\), expected \(draws, 5, 2\)"):
         run.model.terms(x, run.model.noise(1, 3, seed=0))

@@ -11,7 +11,7 @@ def encode(
     data: str | None = None,
     /,
     *,
-    split: Literal["train", "validation", "test"] = "test",
+    split: Literal["train", "validation", "test"] | None = None,
     output: Output = None,
     device: Device = "cpu",
     json: Json = False,
@@ -27,7 +27,7 @@ def encode(
     data
         Other data; every row of it is encoded.
     split
-        Which part of the run's own data, when DATA is left out.
+        Which part of the run's own data, when DATA is left out; test by default.
     output
         .npz, .npy, .csv, .csv.gz or .parquet; latents.npz in the run when left out.
     """

@@ -11,7 +11,7 @@ def reconstruct(
     data: str | None = None,
     /,
     *,
-    split: Literal["train", "validation", "test"] = "test",
+    split: Literal["train", "validation", "test"] | None = None,
     output: Output = None,
     device: Device = "cpu",
     json: Json = False,
@@ -28,7 +28,7 @@ def reconstruct(
     data
         Other data; every row of it is reconstructed.
     split
-        Which part of the run's own data, when DATA is left out.
+        Which part of the run's own data, when DATA is left out; test by default.
     output
         .png for pictures; .csv, .csv.gz, .parquet or .npz for any data. figures/reconstructions.* when left out.
     """

@@ -51,11 +51,16 @@ class Run:
             self._data = reread(self.recipe, self.schema)
         return self._data
 
-    def split_of(self, data: object | None, split: str) -> Split:
-        """One split of the run's own data; or all rows of other `data`, seen through the run's schema."""
-        if isinstance(data, Split):
-            return data
-        return self.data.split(split) if data is None else encode_frame(read_like(data, self.schema), self.schema)
+    def split_of(self, data: object | None, split: str | None = None) -> Split:
+        """One split of the run's own data, "test" by default; or all rows of other `data`, seen through the schema.
+
+        Raises RecipeError when both are given: other data are one split.
+        """
+        if data is None:
+            return self.data.split(split or "test")
+        if split is not None:
+            raise RecipeError(f"other data are one split; leave out split={split!r}.")
+        return data if isinstance(data, Split) else encode_frame(read_like(data, self.schema), self.schema)
 
     def evaluate(
         self,
@@ -72,13 +77,10 @@ class Run:
 
         On the run's own test split the result is also kept as evaluation.json.
         """
-        if data is not None and split is not None:
-            raise RecipeError(f"evaluate: other data are one split; leave out split={split!r}.")
-        split = split or "test"
         found = evaluation.evaluate(
             self.model,
             self.split_of(data, split),
-            name=split if data is None else "given data",
+            name=(split or "test") if data is None else "given data",
             draws=draws,
             method=method,
             max_examples=max_examples,
@@ -86,7 +88,7 @@ class Run:
             seed=seed,
             discrete=self.schema.discrete,
         )
-        if data is None and split == "test":
+        if data is None and split in (None, "test"):
             about = {"run": str(self.folder), "seed": seed, "weights": sha256(read_bytes(self.folder.model))}
             try:
                 save_json(self.folder.evaluation, {**about, **found.to_json()})
@@ -102,12 +104,12 @@ class Run:
         x = applications.generate(self.model, count, seed=seed, mean=mean)
         return decode(x, self.schema, centres=mean)
 
-    def encode(self, data: object | None = None, *, split: str = "test") -> NDArray[np.float64]:
+    def encode(self, data: object | None = None, *, split: str | None = None) -> NDArray[np.float64]:
         """Posterior mean of every example, `(N, D)`; the same at every call."""
         means, _ = applications.encode(self.model, self.split_of(data, split))
         return np.asarray(means.numpy())
 
-    def reconstruct(self, data: object | None = None, *, split: str = "test") -> Columns:
+    def reconstruct(self, data: object | None = None, *, split: str | None = None) -> Columns:
         """What the model makes of every example at its posterior mean, as columns of the user's own types."""
         return decode(applications.reconstruct(self.model, self.split_of(data, split)), self.schema, centres=True)
 
