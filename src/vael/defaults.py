@@ -1,5 +1,6 @@
 """Schema to model: which likelihood, networks and sizes a person gets who says nothing."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,10 +25,12 @@ FEWEST_STEPS, EPOCHS = 6_000, 20
 
 LIKELIHOOD_OF: dict[str, type[Likelihood]] = {
     "binary": likelihoods.Bernoulli,
-    "image": likelihoods.DiscretizedLogistic,
+    "image": likelihoods.LogisticMixture,
     "unit": likelihoods.Gaussian,
     "real": likelihoods.Gaussian,
+    "positive": likelihoods.LogNormal,
     "count": likelihoods.NegativeBinomial,
+    "ordinal": likelihoods.OrderedLogit,
     "category": likelihoods.Categorical,
 }
 
@@ -36,6 +39,7 @@ LIKELIHOOD_OF: dict[str, type[Likelihood]] = {
 OF_A_TABLE: dict[type[Likelihood], dict[str, Any]] = {
     likelihoods.Gaussian: {"scale": "per_example"},
     likelihoods.NegativeBinomial: {"dispersion": "per_example"},
+    likelihoods.ZeroInflatedNegativeBinomial: {"dispersion": "per_example"},
 }
 OF_AN_ARRAY: dict[type[Likelihood], dict[str, Any]] = {likelihoods.Gaussian: {"scale": "shared"}}
 
@@ -48,7 +52,7 @@ def likelihood_kinds() -> dict[str, type[Likelihood]]:
     return {
         kind_of(member): member
         for member in found
-        if issubclass(member, Likelihood) and member is not Likelihood and member is not Mixed
+        if issubclass(member, Likelihood) and not inspect.isabstract(member) and member is not Mixed
     }
 
 
@@ -58,7 +62,7 @@ def choose(schema: Schema, asked: str | None = None) -> Chosen:
     Raises RecipeError when the name is unknown, or when its law cannot be that of a field.
     """
     if asked is None:
-        return {field.name: LIKELIHOOD_OF[field.kind] for field in schema.modelled}
+        return {field.name: default_of(field) for field in schema.modelled}
     kinds = likelihood_kinds()
     name = asked.replace("-", "_")
     if name not in kinds:
@@ -74,11 +78,22 @@ def choose(schema: Schema, asked: str | None = None) -> Chosen:
     return {field.name: kinds[name] for field in schema.modelled}
 
 
+def default_of(field: Field) -> type[Likelihood]:
+    """The likelihood of a field about which nothing is said."""
+    return likelihoods.Spiked if field.spike is not None else LIKELIHOOD_OF[field.kind]
+
+
+def candidates(field: Field) -> list[type[Likelihood]]:
+    """The likelihoods that `--likelihood auto` tries for a field, its default first."""
+    others = [m for m in likelihood_kinds().values() if field.kind in m.candidate_for and m.refusal(field) is None]
+    return list(dict.fromkeys([default_of(field), *others]))
+
+
 def with_views(schema: Schema, chosen: Mapping[str, type[Likelihood]], binarize: Binarization | None) -> Schema:
     """The schema with the view that each field's likelihood needs; grey pictures under Bernoulli get `binarize`."""
     changed: dict[str, dict[str, Any]] = {}
     for field in schema.modelled:
-        view = "whole" if field.kind in ("binary", "category") else chosen[field.name].view
+        view = chosen[field.name].view_for(field)
         drawn = view == "binary" and field.kind == "image"
         changed[field.name] = {"view": view, "binarization": (binarize or "dynamic") if drawn else None}
     if binarize and not any(change["binarization"] for change in changed.values()):
@@ -114,9 +129,7 @@ def likelihood(schema: Schema, chosen: Chosen, latent: int, hidden: list[int]) -
     if len(groups) == 1:
         (member, fields) = groups[0]
         given = arguments(member, fields)
-        width = member(None, event_shape=schema.event_shape, **given).width()
-        first, *others = schema.event_shape
-        outputs: Any = (width * first, *others) if others else width * first
+        outputs = member(None, event_shape=schema.event_shape, **given).decoder_outputs(schema.event_shape)
         return member(MLP(latent, hidden, outputs), **given)
     place = {field.name: column for column, field in enumerate(schema.modelled)}
     parts = [
@@ -127,13 +140,12 @@ def likelihood(schema: Schema, chosen: Chosen, latent: int, hidden: list[int]) -
 
 
 def grouped(schema: Schema, chosen: Chosen) -> list[tuple[type[Likelihood], list[Field]]]:
-    """Fields that one likelihood object can score together: the same law, and the same number of levels."""
-    groups: dict[tuple[type[Likelihood], int], list[Field]] = {}
+    """Fields that one likelihood object can score together: the same law, number of levels and slab."""
+    groups: dict[tuple[Any, ...], list[Field]] = {}
     for field in schema.modelled:
-        member = chosen[field.name]
-        levels = member.arguments([field]).get("levels", 0)
-        groups.setdefault((member, levels), []).append(field)
-    return [(member, fields) for (member, _), fields in groups.items()]
+        member, given = chosen[field.name], chosen[field.name].arguments([field])
+        groups.setdefault((member, given.get("levels", 0), type(given.get("slab"))), []).append(field)
+    return [(chosen[fields[0].name], fields) for fields in groups.values()]
 
 
 def encoder(schema: Schema, chosen: Chosen, latent: int, hidden: list[int]) -> nn.Module:
@@ -145,8 +157,9 @@ def encoder(schema: Schema, chosen: Chosen, latent: int, hidden: list[int]) -> n
         return (
             Rescaled(trunk, loc=half, scale=half) if fields[0].kind == "image" and fields[0].view == "whole" else trunk
         )
-    levels = [field.levels if field.kind in ("category", "binary") else 0 for field in fields]
-    counts = [column for column, field in enumerate(fields) if field.kind == "count" and field.view == "whole"]
+    levels = [field.levels if field.coded else 0 for field in fields]
+    logs = ("count", "whole"), ("count", "scaled"), ("positive", "scaled")
+    counts = [column for column, field in enumerate(fields) if (field.kind, field.view) in logs]
     holes = [column for column, field in enumerate(fields) if field.missing]
     if not any(level > 2 for level in levels) and not counts and not holes:
         return MLP(len(fields), hidden, 2 * latent)

@@ -9,13 +9,26 @@ import torch
 from vael.errors import RecipeError, ShapeError
 from vael.likelihoods import (
     Bernoulli,
+    BetaBinomial,
     Categorical,
+    ContinuousBernoulli,
     DiscretizedLogistic,
+    Gamma,
     Gaussian,
     GreyBernoulli,
+    Laplace,
+    LogisticMixture,
+    LogNormal,
     Mixed,
     NegativeBinomial,
+    OrderedLogit,
     Poisson,
+    Spiked,
+    StudentT,
+    ZeroInflatedNegativeBinomial,
+)
+from vael.likelihoods import (
+    Beta as BetaLikelihood,
 )
 from vael.models import VAE
 from vael.networks import MLP, Rescaled, RowFeatures
@@ -28,6 +41,7 @@ from vael.runs.recipe import ROOMS, build, build_model, describe, describe_model
 def mixed():
     parts = [([0, 2], Gaussian(event_shape=2, step=[0.1, 0.0])), ([1], Categorical(levels=4, event_shape=1))]
     parts += [([3], NegativeBinomial(dispersion="per_example", event_shape=1))]
+    parts += [([4, 5], Spiked(slab=LogNormal(event_shape=2, step=[0.0, 1.0]), spike=[0.0, 1.5], event_shape=2))]
     return Mixed(MLP(3, [5], Mixed.outputs_for(parts)), parts=parts)
 
 
@@ -51,6 +65,24 @@ REGISTER = {
             NegativeBinomial(MLP(3, [5], 6), dispersion="per_example"),
         ],
         "poisson": [Poisson(MLP(3, [5], 6))],
+        "zero_inflated_negative_binomial": [
+            ZeroInflatedNegativeBinomial(MLP(3, [5], 6)),
+            ZeroInflatedNegativeBinomial(MLP(3, [5], 6), dispersion="per_example"),
+        ],
+        "beta": [BetaLikelihood(MLP(3, [5], 6), step=0.05)],
+        "beta_binomial": [BetaBinomial(MLP(3, [5], (2, 4, 4)), levels=17)],
+        "continuous_bernoulli": [ContinuousBernoulli(MLP(3, [5], 6))],
+        "gamma": [Gamma(MLP(3, [5], 6), floor=0.01)],
+        "laplace": [Laplace(MLP(3, [5], 6), step=[0.0, 0.5, 1.0])],
+        "log_normal": [LogNormal(MLP(3, [5], 6))],
+        "logistic_mixture": [
+            LogisticMixture(MLP(3, [5], (9, 4, 4)), levels=17, components=3),
+            LogisticMixture(MLP(3, [5], (50, 4, 4))),
+            LogisticMixture(MLP(3, [5], 30)),
+        ],
+        "ordered_logit": [OrderedLogit(MLP(3, [5], 6), levels=4)],
+        "spiked": [Spiked(MLP(3, [5], 6), slab=LogNormal(event_shape=2), spike=0.0)],
+        "student_t": [StudentT(MLP(3, [5], 6))],
         "mixed": [mixed()],
     },
     "posterior": {"gaussian": [GaussianPosterior(MLP((1, 2, 3), [5], 6)), GaussianPosterior(MLP(6, [5], 6), latent=3)]},
@@ -96,7 +128,7 @@ def test_a_whole_model_is_built_again_with_the_same_densities():
     )
     again = build_model(through_toml(describe_model(model)))
     again.load_state_dict(model.state_dict())
-    x = torch.tensor([[0.5, 3.0, -1.0, 7.0], [0.0, 0.0, 2.0, 0.0]])
+    x = torch.tensor([[0.5, 3.0, -1.0, 7.0, 0.0, 1.5], [0.0, 0.0, 2.0, 0.0, 1.25, 2.0]])
     noise = model.noise(5, 2, seed=0)
     assert torch.equal(model.terms(x, noise).log_w, again.terms(x, noise).log_w)
 

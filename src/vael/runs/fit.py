@@ -204,9 +204,8 @@ def _fit_outputs(likelihood: dict[str, Any], schema: Schema) -> None:
     network = likelihood.get("network", {})
     if likelihood["kind"] not in ("mixed", "foreign") and "outputs" in network:
         rest = {key: value for key, value in likelihood.items() if key != "network"}
-        first, *others = schema.event_shape
-        width = build({**rest, "event_shape": [first, *others]}, "likelihood").width()
-        likelihood["network"] = {**network, "outputs": [width * first, *others] if others else width * first}
+        bare = build({**rest, "event_shape": list(schema.event_shape)}, "likelihood")
+        likelihood["network"] = {**network, "outputs": bare.decoder_outputs(schema.event_shape)}
 
 
 def _check_device(device: str) -> None:
