@@ -84,7 +84,12 @@ def default_of(field: Field) -> type[Likelihood]:
 
 
 def candidates(field: Field) -> list[type[Likelihood]]:
-    """The likelihoods that `--likelihood auto` tries for a field, its default first."""
+    """The likelihoods that `--likelihood auto` tries for a field, its default first.
+
+    Beside a spike off the grid there is none: a mass at one value and a density everywhere do not compare.
+    """
+    if field.spike is not None and not field.resolution:
+        return [default_of(field)]
     others = [m for m in likelihood_kinds().values() if field.kind in m.candidate_for and m.refusal(field) is None]
     return list(dict.fromkeys([default_of(field), *others]))
 

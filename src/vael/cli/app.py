@@ -1,5 +1,6 @@
 """The `vael` command: verbs, exit codes, and how a failure is told."""
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -48,6 +49,9 @@ def run(arguments: list[str]) -> int:
         return INTERRUPTED
     except SystemExit as leaving:
         return int(leaving.code or 0)
+    except BrokenPipeError:
+        # The reader of stdout, such as `head`, has seen enough; what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         return told(error)
     return DONE

@@ -26,7 +26,7 @@ class LogNormal(Continuous):
 
     parameters_per_feature = 2
     view: ClassVar[View] = "scaled"
-    candidate_for: ClassVar[tuple[Kind, ...]] = ("positive",)
+    candidate_for: ClassVar[tuple[Kind, ...]] = ("positive", "count")
 
     def density(self, parameters: Tensor) -> LogNormalLaw:
         """(loc, log scale) of log x, `(..., 2, *event)` → log-normal of batch shape `(..., *event)`."""
