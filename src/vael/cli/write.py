@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vael.data.outputs import picture_sheet, write_columns
+from vael.data.outputs import grey_levels, is_picture, picture_sheet, write_columns
 from vael.data.schema import Schema
 from vael.errors import RecipeError
 from vael.files import write_bytes
@@ -15,11 +15,6 @@ MOST_PICTURES = 400
 PAIRS = 64
 
 Columns = dict[str, NDArray[np.generic]]
-
-
-def is_picture(schema: Schema) -> bool:
-    """Whether an example can be drawn: one array of one or three channels."""
-    return not schema.is_table and len(schema.event_shape) == 3 and schema.event_shape[0] in (1, 3)
 
 
 def default_output(run: Run, name: str) -> Path:
@@ -44,9 +39,3 @@ def write(path: Path, columns: Columns, schema: Schema, *, originals: Columns | 
     else:
         write_bytes(path, picture_sheet(originals[field.name][:PAIRS], top, pairs=pictures[:PAIRS]))
     return path
-
-
-def grey_levels(schema: Schema) -> int:
-    """How many grey values a picture has as `decode` gives it back."""
-    field = schema.modelled[0]
-    return 2 if field.kind in ("binary", "unit") or field.view == "binary" else max(field.levels, 2)

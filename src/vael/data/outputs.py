@@ -134,6 +134,17 @@ WRITERS: dict[str, Callable[[Mapping[str, Column]], bytes]] = {
 # ── pictures ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def is_picture(schema: Schema) -> bool:
+    """Whether an example can be drawn: one array of one or three channels."""
+    return not schema.is_table and len(schema.event_shape) == 3 and schema.event_shape[0] in (1, 3)
+
+
+def grey_levels(schema: Schema) -> int:
+    """How many grey values a picture has as `decode` gives it back."""
+    field = schema.modelled[0]
+    return 2 if field.kind in ("binary", "unit") or field.view == "binary" else max(field.levels, 2)
+
+
 def picture_sheet(
     images: NDArray[Any], levels: int, columns: int | None = None, pairs: NDArray[Any] | None = None
 ) -> bytes:
