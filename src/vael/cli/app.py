@@ -24,6 +24,7 @@ VERBS = {
     "sample": "Draw new examples.",
     "encode": "Write the latent behind each example.",
     "reconstruct": "Write what the model makes of each example.",
+    "interpolate": "Write examples along the way from one row to another.",
     "data": "Show what is understood of a data set.",
 }
 for order, (verb, sentence) in enumerate(VERBS.items()):
