@@ -15,7 +15,7 @@ from vael.evaluation import Evaluation, evaluate
 from vael.models import VAE, Terms
 from vael.noise import Noise
 from vael.objectives import ELBO, IWAE, Beta
-from vael.runs import Run, fit, load, resume
+from vael.runs import Run, compare, fit, load, resume
 from vael.training import Training
 from vael.version import __version__
 
@@ -40,6 +40,7 @@ __all__ = [
     "VaelError",
     "WriteError",
     "__version__",
+    "compare",
     "evaluate",
     "fit",
     "load",

@@ -195,12 +195,13 @@ def evaluate(
         raise RecipeError(f"evaluate: method {method!r} has no answer: {NO_DENSITY}.")
     started, split = time.perf_counter(), split.settled(seed=0).to(model.device)
     found = bounds(model, split, seed=seed)
-    means, units = _latents(model, split)
+    means, units = latents(model, split)
     reasons = {} if model.likelihood.has_density() else {"evidence": NO_DENSITY}
     evidence = None
     if not reasons:
         chosen = subset(model, split, draws, method, max_examples, budget, seed)
-        evidence = _evidence(model, split, found.elbo, chosen, draws, method, seed)
+        part = estimated(model, split.rows(chosen), draws=draws, method=method, seed=seed)
+        evidence = to_whole(part, found.elbo, chosen)
     dims, active = model.likelihood.dims, active_units(means)
     seen = seen_dims(split, dims)
     if not discrete or not seen:
@@ -233,7 +234,7 @@ def seen_dims(split: Split, dims: int) -> float:
     return dims if split.observed is None else float(split.observed.sum() / len(split))
 
 
-def _latents(model: VAE, split: Split) -> tuple[Tensor, Tensor | None]:
+def latents(model: VAE, split: Split) -> tuple[Tensor, Tensor | None]:
     """Posterior means `(N, D)` and the mean rate of each unit `(D,)`, None where it has no closed form."""
     means, rates = [], []
     was_training = model.training
@@ -268,19 +269,24 @@ def subset(
     return order[: max(len(pilot), min(n, int(budget / each)))]
 
 
-def _evidence(
-    model: VAE, split: Split, elbo: Tensor, chosen: Tensor, draws: int, method: Method, seed: int
-) -> Evidence:
+def estimated(model: VAE, split: Split, *, draws: int, method: Method = "auto", seed: int = 0) -> Estimate:
+    """log p(x) of every example of a settled `split`: exact where a closed form is known, else importance-sampled.
+
+    Raises RecipeError on an unknown method, and on "exact" where there is no closed form.
+    """
     if method not in ("auto", "importance", "exact"):
         raise RecipeError(f"evaluate: unknown method {method!r}. There are: auto, importance, exact.")
     closed = method == "exact" or (method == "auto" and linear_gaussian(model) is not None)
-    part = split.rows(chosen)
-    found = _exact(model, part) if closed else importance(model, part, draws=draws, seed=seed)
+    return _exact(model, split) if closed else importance(model, split, draws=draws, seed=seed)
+
+
+def to_whole(found: Estimate, elbo: Tensor, chosen: Tensor) -> Evidence:
+    """The mean log p(x) of a split, from the `found` of its `chosen` examples and the bound `elbo` of all of them."""
     size, m = found.effective_sample_size, len(chosen)
-    gap = found.value - elbo[chosen]
+    mean = carried(elbo, found.value - elbo[chosen], chosen)
     return Evidence(
-        value=float(elbo.mean() + gap.mean()),
-        standard_error=_paired_error(elbo, gap, elbo[chosen]) if m > 1 else None,
+        value=mean.value,
+        standard_error=mean.standard_error,
         monte_carlo_error=_or_none(float(found.monte_carlo_error.square().sum().sqrt() / m)),
         method=found.method,
         bound=found.bound,
@@ -288,6 +294,12 @@ def _evidence(
         examples=m,
         effective_sample_size=None if size is None else {"median": float(size.median()), "min": float(size.min())},
     )
+
+
+def carried(elbo: Tensor, gap: Tensor, chosen: Tensor) -> Number:
+    """mean_N(elbo) + mean_m(gap), the m `chosen` examples being among the N, with its standard error."""
+    error = _paired_error(elbo, gap, elbo[chosen]) if len(chosen) > 1 else None
+    return Number(float(elbo.mean() + gap.mean()), error)
 
 
 def _or_none(number: float) -> float | None:

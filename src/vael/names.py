@@ -1,8 +1,9 @@
-"""Names of classes as recipes spell them, and help with those that were misspelled."""
+"""Names of classes as recipes spell them, a recipe's table in a line, and help with names that were misspelled."""
 
 import difflib
 import re
 from collections.abc import Iterable
+from typing import Any
 
 ROOMS = ("prior", "posterior")
 
@@ -19,3 +20,32 @@ def closest(word: str, words: Iterable[str]) -> str:
     """` Did you mean 'beta'?` when one of `words` is near, else nothing."""
     near = difflib.get_close_matches(word, list(words), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def shape_of(table: dict[str, Any]) -> str:
+    """A recipe's table in a line: kind, arguments, and the widths of its network; what the schema shows is left out."""
+    shown = {key: value for key, value in table.items() if key not in ("kind", "columns", "network", "parts", "step")}
+    text: str = table["kind"] + (f" ({', '.join(f'{key} {value}' for key, value in shown.items())})" if shown else "")
+    if "parts" in table:
+        text += ": " + ", ".join(parts_of(table["parts"]))
+    if "network" in table:
+        text += f", {network_of(table['network'])}"
+    return text
+
+
+def parts_of(parts: list[dict[str, Any]]) -> list[str]:
+    """Laws and how many columns each has, categories of any number of levels counted together."""
+    counts: dict[str, int] = {}
+    for part in parts:
+        name = shape_of({key: value for key, value in part.items() if key != "levels"})
+        counts[name] = counts.get(name, 0) + len(part["columns"])
+    return [f"{name} × {count}" for name, count in counts.items()]
+
+
+def network_of(table: dict[str, Any]) -> str:
+    """`mlp 8 → 256 → 784 relu`, inner networks first."""
+    if "network" in table:
+        return f"{table['kind']} then {network_of(table['network'])}"
+    if "inputs" not in table:
+        return str(table.get("class", table["kind"]))
+    return f"{table['kind']} " + " → ".join(map(str, [table["inputs"], *table["hidden"], table["outputs"]]))

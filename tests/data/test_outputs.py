@@ -123,6 +123,21 @@ def test_a_pair_stands_side_by_side():
     assert pixels[20, 3 * width // 4] == 255
 
 
+def test_columns_set_apart_leave_their_pictures_whole():
+    near, far = sheet(np.ones((6, 8, 8)), 2, columns=3), sheet(np.ones((6, 8, 8)), 2, columns=3, apart=(2,))
+    assert (far.shape[0], far.shape[1]) == (near.shape[0], near.shape[1] + 6)
+    assert (far == 255).sum() == (near == 255).sum()
+
+
+def test_clear_gutters_show_the_page_and_the_pictures_do_not():
+    pixels = sheet(np.zeros((2, 3, 8, 8)), 2, columns=2, clear=True)
+    assert pixels.shape[2] == 4
+    assert (pixels[..., 3] == 255).sum() == 2 * 48 * 48
+    assert pixels[0, 0, 3] == 0
+    grey = sheet(np.zeros((2, 1, 8, 8)), 2, clear=True)
+    assert grey.shape[2] == 2
+
+
 def test_what_are_no_pictures_are_refused_by_shape():
     with pytest.raises(ShapeError, match=r"\(5, 64\), expected \(N, H, W\)"):
         picture_sheet(np.zeros((5, 64)), 2)

@@ -1,6 +1,7 @@
-"""What a fitted model is put to: generate, encode, reconstruct."""
+"""What a fitted model is put to: generate, encode, reconstruct, interpolate."""
 
-from vael.applications.generate import decoded, generate
+from vael.applications.generate import centres, decoded, generate
+from vael.applications.interpolate import interpolate
 from vael.applications.reconstruct import encode, reconstruct
 
-__all__ = ["decoded", "encode", "generate", "reconstruct"]
+__all__ = ["centres", "decoded", "encode", "generate", "interpolate", "reconstruct"]

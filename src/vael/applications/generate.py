@@ -39,3 +39,14 @@ def decoded(model: VAE, z: Tensor, *, seed: int, place: int = 0, mean: bool = Tr
         return model.likelihood.centre(law)
     generator = stream(seed, place, purpose="draw x", device=z.device)
     return model.likelihood.draw(law, generator)
+
+
+def centres(model: VAE, z: Tensor) -> Tensor:
+    """Centres of p(x|z), `(N, *event)`, for any number of z `(N, D)`."""
+    was_training, like = model.training, next(model.parameters())
+    model.eval()
+    try:
+        with torch.inference_mode():
+            return torch.cat([decoded(model, piece.to(like), seed=0) for piece in z.split(AT_ONCE)])
+    finally:
+        model.train(was_training)

@@ -3,12 +3,10 @@
 import torch
 from torch import Tensor
 
-from vael.applications.generate import decoded
+from vael.applications.generate import AT_ONCE, centres
 from vael.data.dataset import Split, positions
 from vael.diagnostics.units import posterior_mean
 from vael.models.vae import VAE
-
-AT_ONCE = 4096
 
 
 def encode(model: VAE, split: Split) -> tuple[Tensor, Tensor]:
@@ -37,7 +35,4 @@ def reconstruct(model: VAE, split: Split) -> Tensor:
     A picture of what z keeps, and no part of a bound: E f(z) is not f(E z).
     """
     means, _ = encode(model, split)
-    parameter = next(model.parameters())
-    with torch.inference_mode():
-        pieces = [decoded(model, z.to(parameter), seed=0) for z in means.split(AT_ONCE)]
-    return torch.cat(pieces)
+    return centres(model, means)

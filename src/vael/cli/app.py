@@ -25,6 +25,8 @@ VERBS = {
     "sample": "Draw new examples.",
     "encode": "Write the latent behind each example.",
     "reconstruct": "Write what the model makes of each example.",
+    "interpolate": "Write examples along the way from one row to another.",
+    "compare": "Set runs side by side, with paired errors of their differences.",
     "data": "Show what is understood of a data set.",
 }
 for order, (verb, sentence) in enumerate(VERBS.items()):

@@ -27,6 +27,14 @@ def pairs(texts: list[str], option: str) -> dict[str, str]:
     return found
 
 
+def row_numbers(text: str) -> list[int]:
+    """`3,8` as numbers of rows. Raises RecipeError for anything else."""
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError as error:
+        raise RecipeError(f"--rows {text}: expected the numbers of rows, counted from 1, such as 3,8.") from error
+
+
 def values(texts: list[str], option: str) -> dict[str, Any]:
     """`key=value` texts with values read as TOML, or as plain text where they are none."""
     return {key: _value(text) for key, text in pairs(texts, option).items()}

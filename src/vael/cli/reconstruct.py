@@ -34,15 +34,18 @@ def reconstruct(
     """
     from vael.cli.show import say, say_json
     from vael.cli.write import default_output, write
-    from vael.data import decode
+    from vael.data import originals
     from vael.runs import load
 
     found = load(run, device=device)
     seen = found.split_of(data, split)
     columns = found.reconstruct(seen)
-    thresholded = seen.thresholded()
-    originals = decode(thresholded.batch(thresholded.index.new_tensor(range(len(seen)))).x, found.schema)
-    path = write(output or default_output(found, "reconstructions"), columns, found.schema, originals=originals)
+    path = write(
+        output or default_output(found, "reconstructions"),
+        columns,
+        found.schema,
+        originals=originals(seen, found.schema),
+    )
     say(f"wrote       {path} ({len(seen)} examples)")
     if json:
         say_json({"run": str(found.folder), "file": str(path), "examples": len(seen)})

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vael.files import dump_json
+from vael.names import shape_of
 
 
 def say(text: str = "") -> None:
@@ -118,32 +119,3 @@ def progress_line(line: dict[str, Any], steps: int, seconds_per_step: float) -> 
         f"step {line['step']:>6}/{steps}  {where} −ELBO {-found['elbo']:.2f} = rate {found['rate']:.2f} + "
         f"distortion {found['distortion']:.2f} nats  {speed:,.0f} examples/s  {left:.0f} s left"
     )
-
-
-def shape_of(table: dict[str, Any]) -> str:
-    """A recipe's table in a line: kind, arguments, and the widths of its network; what the schema shows is left out."""
-    shown = {key: value for key, value in table.items() if key not in ("kind", "columns", "network", "parts", "step")}
-    text: str = table["kind"] + (f" ({', '.join(f'{key} {value}' for key, value in shown.items())})" if shown else "")
-    if "parts" in table:
-        text += ": " + ", ".join(parts_of(table["parts"]))
-    if "network" in table:
-        text += f", {network_of(table['network'])}"
-    return text
-
-
-def parts_of(parts: list[dict[str, Any]]) -> list[str]:
-    """Laws and how many columns each has, categories of any number of levels counted together."""
-    counts: dict[str, int] = {}
-    for part in parts:
-        name = shape_of({key: value for key, value in part.items() if key != "levels"})
-        counts[name] = counts.get(name, 0) + len(part["columns"])
-    return [f"{name} × {count}" for name, count in counts.items()]
-
-
-def network_of(table: dict[str, Any]) -> str:
-    """`mlp 8 → 256 → 784 relu`, inner networks first."""
-    if "network" in table:
-        return f"{table['kind']} then {network_of(table['network'])}"
-    if "inputs" not in table:
-        return str(table.get("class", table["kind"]))
-    return f"{table['kind']} " + " → ".join(map(str, [table["inputs"], *table["hidden"], table["outputs"]]))

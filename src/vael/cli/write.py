@@ -1,11 +1,13 @@
 """Columns to a file a person asked for: a sheet of pictures, or a table."""
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vael.data.outputs import picture_sheet, write_columns
+from vael.data.outputs import grey_levels, is_picture, picture_sheet, write_columns
 from vael.data.schema import Schema
 from vael.errors import RecipeError
 from vael.files import write_bytes
@@ -17,11 +19,6 @@ PAIRS = 64
 Columns = dict[str, NDArray[np.generic]]
 
 
-def is_picture(schema: Schema) -> bool:
-    """Whether an example can be drawn: one array of one or three channels."""
-    return not schema.is_table and len(schema.event_shape) == 3 and schema.event_shape[0] in (1, 3)
-
-
 def default_output(run: Run, name: str) -> Path:
     """`figures/<name>.png` in the run for pictures, `<name>.csv` for tables, `<name>.npz` for other arrays."""
     if is_picture(run.schema):
@@ -29,8 +26,13 @@ def default_output(run: Run, name: str) -> Path:
     return run.folder.path / (f"{name}.csv" if run.schema.is_table else f"{name}.npz")
 
 
-def write(path: Path, columns: Columns, schema: Schema, *, originals: Columns | None = None) -> Path:
-    """Write `columns` in the format of the suffix; returns the path. Raises RecipeError for pictures of a table."""
+def write(
+    path: Path, columns: Columns, schema: Schema, *, originals: Columns | None = None, across: int | None = None
+) -> Path:
+    """Write `columns` in the format of the suffix; returns the path. Raises RecipeError for pictures of a table.
+
+    originals: Pictures to set beside those of `columns`. across: Pictures in a row, the first and the last set apart.
+    """
     if path.suffix.lower() != ".png":
         write_columns(path, columns, schema)
         return path
@@ -39,14 +41,39 @@ def write(path: Path, columns: Columns, schema: Schema, *, originals: Columns | 
     field = schema.modelled[0]
     top = grey_levels(schema)
     pictures = columns[field.name]
-    if originals is None:
+    if across is not None:
+        write_bytes(path, picture_sheet(pictures, top, across, apart=(1, across - 1)))
+    elif originals is None:
         write_bytes(path, picture_sheet(pictures[:MOST_PICTURES], top))
     else:
         write_bytes(path, picture_sheet(originals[field.name][:PAIRS], top, pairs=pictures[:PAIRS]))
     return path
 
 
-def grey_levels(schema: Schema) -> int:
-    """How many grey values a picture has as `decode` gives it back."""
-    field = schema.modelled[0]
-    return 2 if field.kind in ("binary", "unit") or field.view == "binary" else max(field.levels, 2)
+def lined_up(ends: Columns, ways: Columns, steps: int) -> Columns:
+    """Pictures line by line: an original, the `steps` of the way to the next one, that next original."""
+
+    def lines(originals: NDArray[Any], pictures: NDArray[Any]) -> NDArray[Any]:
+        each = pictures.reshape(len(originals) - 1, steps, *pictures.shape[1:])
+        lined = np.concatenate([originals[:-1, None], each, originals[1:, None]], axis=1)
+        return lined.reshape(-1, *pictures.shape[1:])
+
+    return {name: lines(ends[name], ways[name]) for name in ends}
+
+
+def numbered(rows: list[int], ways: Columns, steps: int) -> Columns:
+    """The columns of `ways`, and before them the rows that a line lies between, and its step."""
+    pairs = list(pairwise(rows))
+    places: Columns = {
+        "from_row": np.repeat([start for start, _ in pairs], steps),
+        "to_row": np.repeat([end for _, end in pairs], steps),
+        "step": np.tile(np.arange(1, steps + 1), len(pairs)),
+    }
+    return {**{_free(name, ways): column for name, column in places.items()}, **ways}
+
+
+def _free(name: str, columns: Columns) -> str:
+    """`name`, with underscores until no column of the data has it."""
+    while name in columns:
+        name += "_"
+    return name

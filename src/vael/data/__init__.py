@@ -1,7 +1,7 @@
 """Arrays with a known meaning and unit: sources, schema, transforms, splits."""
 
 from vael.data.batch import Batch
-from vael.data.dataset import Data, Split, decode, encode, fingerprint, positions, prepare
+from vael.data.dataset import Data, Split, decode, encode, fingerprint, originals, positions, prepare, source_rows
 from vael.data.frame import Frame
 from vael.data.schema import KINDS, Binarization, Field, Kind, Schema
 
@@ -18,6 +18,8 @@ __all__ = [
     "decode",
     "encode",
     "fingerprint",
+    "originals",
     "positions",
     "prepare",
+    "source_rows",
 ]

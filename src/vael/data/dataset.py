@@ -53,6 +53,16 @@ class Split:
         }
         return dataclasses.replace(self, **pick)
 
+    @staticmethod
+    def join(pieces: Sequence["Split"]) -> "Split":
+        """Pieces of one data set, one after the other."""
+        held = ("x", "index", "log_jacobian", "observed", "label")
+        whole: dict[str, Any] = {
+            name: None if getattr(pieces[0], name) is None else torch.cat([getattr(piece, name) for piece in pieces])
+            for name in held
+        }
+        return dataclasses.replace(pieces[0], **whole)
+
     def batch(self, positions: Tensor, uniform: Tensor | None = None) -> Batch:
         """The examples at `positions` `(B,)`. `uniform` `(B, *event)` in [0, 1) binarises a dynamic split."""
         x = self.x.index_select(0, positions)
@@ -119,6 +129,22 @@ class Data:
                 f"  Choose another split, or fit with `--split {name}=0.1`."
             )
         return self.splits[name]
+
+
+def source_rows(splits: Sequence[Split], numbers: Sequence[int]) -> Split:
+    """The examples in rows `numbers` of their source, counted from 1, in that order, whichever split holds them.
+
+    Raises DataError for a row that is not there.
+    """
+    found = []
+    for number in numbers:
+        held = [(split, (split.index == number - 1).nonzero()[:1, 0]) for split in splits]
+        pieces = [split.rows(place) for split, place in held if len(place)]
+        if not pieces:
+            rows = sum(map(len, splits))
+            raise DataError(f"row {number}: is not there; the data have {rows} rows, counted from 1.")
+        found.append(pieces[0])
+    return Split.join(found)
 
 
 def fingerprint(frame: Frame) -> str:
@@ -300,6 +326,28 @@ def decode(x: Tensor, schema: Schema, *, centres: bool = False) -> dict[str, NDA
         elif field.role == "data" and field.kind == "constant" and field.values:
             columns[field.name] = np.full(len(values), field.values[0])
     return columns
+
+
+def originals(split: Split, schema: Schema) -> dict[str, NDArray[np.generic]]:
+    """The examples of `split` as named columns in the user's units and types, NaN or None where a value is missing.
+
+    Grey values of a dynamically binarised model are cut at one half, as they are before encoding.
+    """
+    cut = split.thresholded()
+    columns = decode(cut.batch(torch.arange(len(cut), device=cut.x.device)).x, schema)
+    if split.observed is not None and schema.is_table:
+        gone = ~split.observed.cpu().numpy()
+        for place, field in enumerate(schema.modelled):
+            columns[field.name] = _with_holes(columns[field.name], gone[:, place])
+    return columns
+
+
+def _with_holes(column: NDArray[np.generic], gone: NDArray[np.bool_]) -> NDArray[np.generic]:
+    if not gone.any():
+        return column
+    holed: NDArray[Any] = column.astype(np.float64 if column.dtype.kind in "iuf" else object)
+    holed[gone] = None if holed.dtype == object else np.nan
+    return holed
 
 
 def _seen(field: Field) -> Field:

@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +134,25 @@ WRITERS: dict[str, Callable[[Mapping[str, Column]], bytes]] = {
 # ── pictures ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def is_picture(schema: Schema) -> bool:
+    """Whether an example can be drawn: one array of one or three channels."""
+    return not schema.is_table and len(schema.event_shape) == 3 and schema.event_shape[0] in (1, 3)
+
+
+def grey_levels(schema: Schema) -> int:
+    """How many grey values a picture has as `decode` gives it back."""
+    field = schema.modelled[0]
+    return 2 if field.kind in ("binary", "unit") or field.view == "binary" else max(field.levels, 2)
+
+
 def picture_sheet(
-    images: NDArray[Any], levels: int, columns: int | None = None, pairs: NDArray[Any] | None = None
+    images: NDArray[Any],
+    levels: int,
+    columns: int | None = None,
+    pairs: NDArray[Any] | None = None,
+    *,
+    apart: Sequence[int] = (),
+    clear: bool = False,
 ) -> bytes:
     """A PNG with all pictures on one near-square sheet, small ones enlarged by a whole factor.
 
@@ -143,6 +160,8 @@ def picture_sheet(
         are clipped, never wrapped: white above the range, black below.
     columns: Pictures (or pairs) in a row; chosen for a square sheet if None.
     pairs: A second picture for each, such as its reconstruction, set to its right; shape of `images`.
+    apart: Columns, counted from 0, that stand further from the one before.
+    clear: Gutters are transparent, for a page that has a colour of its own.
 
     Raises ShapeError when these are no pictures, or not as many of one kind as of the other.
     """
@@ -154,7 +173,7 @@ def picture_sheet(
             )
         seam = np.full((*tiles.shape[:2], 1, tiles.shape[3]), BETWEEN, np.uint8)
         tiles = np.concatenate([tiles, seam, _tiles(pairs, levels)], axis=2)
-    return _png(_sheet(tiles, columns))
+    return _png(_sheet(tiles, columns, apart, clear))
 
 
 def _tiles(images: NDArray[Any], levels: int) -> NDArray[np.uint8]:
@@ -175,17 +194,18 @@ def _tiles(images: NDArray[Any], levels: int) -> NDArray[np.uint8]:
     return bytes_.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def _sheet(tiles: NDArray[np.uint8], columns: int | None) -> NDArray[np.uint8]:
-    """The tiles row by row with gutters between them and around, `(height, width, channels)`."""
+def _sheet(tiles: NDArray[np.uint8], columns: int | None, apart: Sequence[int], clear: bool) -> NDArray[np.uint8]:
+    """The tiles row by row with gutters between them and around, `(height, width, channels)`, alpha last if clear."""
     number, height, width, channels = tiles.shape
     across = min(columns or math.ceil(math.sqrt(number * height / width)), number)
     down = math.ceil(number / across)
-    sheet = np.full(
-        (GUTTER + down * (height + GUTTER), GUTTER + across * (width + GUTTER), channels), BETWEEN, np.uint8
-    )
+    shift = [GUTTER + j * (width + GUTTER) + 3 * GUTTER * sum(i <= j for i in apart) for j in range(across)]
+    size = (GUTTER + down * (height + GUTTER), shift[-1] + width + GUTTER)
+    sheet = np.full((*size, channels + clear), 0 if clear else BETWEEN, np.uint8)
     for i, tile in enumerate(tiles):
-        top, left = (GUTTER + (i // across) * (height + GUTTER), GUTTER + (i % across) * (width + GUTTER))
-        sheet[top : top + height, left : left + width] = tile
+        top, left = GUTTER + (i // across) * (height + GUTTER), shift[i % across]
+        sheet[top : top + height, left : left + width, :channels] = tile
+        sheet[top : top + height, left : left + width, channels:] = 255
     return sheet
 
 

@@ -1,15 +1,18 @@
 """Recipe, run folder, and the calls that make and open them."""
 
+from vael.runs.compare import Comparison, compare
 from vael.runs.fit import Plan, fit, resume
 from vael.runs.folder import RunFolder, latest_folder, next_folder
 from vael.runs.recipe import build_model, describe_model
 from vael.runs.run import Run, load
 
 __all__ = [
+    "Comparison",
     "Plan",
     "Run",
     "RunFolder",
     "build_model",
+    "compare",
     "describe_model",
     "fit",
     "latest_folder",

@@ -1,6 +1,6 @@
 """A fitted model with its data, its history and the verbs that use it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vael import applications, evaluation
-from vael.data import Data, Schema, Split, decode, prepare
+from vael.data import Data, Schema, Split, decode, prepare, source_rows
 from vael.data import encode as encode_frame
 from vael.data.sources import read_like
 from vael.errors import DataError, RecipeError, WriteError
@@ -112,6 +112,25 @@ class Run:
     def reconstruct(self, data: object | None = None, *, split: str | None = None) -> Columns:
         """What the model makes of every example at its posterior mean, as columns of the user's own types."""
         return decode(applications.reconstruct(self.model, self.split_of(data, split)), self.schema, centres=True)
+
+    def rows(self, numbers: Sequence[int], data: object | None = None) -> Split:
+        """Single rows of the run's own data, or of other `data`, counted from 1 in their source, in that order.
+
+        Raises DataError for a row that is not there.
+        """
+        return source_rows(list(self.data.splits.values()) if data is None else [self.split_of(data)], numbers)
+
+    def interpolate(
+        self, rows: Sequence[int], data: object | None = None, *, steps: int = 10, spherical: bool = False
+    ) -> Columns:
+        """Examples along the way from each of `rows` to the next, `steps` for each way, as columns of the user's types.
+
+        rows: Two or more rows of the run's own data, or of other `data`, counted from 1 in their source.
+        steps: Points of each way, its two ends among them: the reconstructions of its rows.
+        spherical: Along great circles of the latent space instead of straight lines.
+        """
+        x = applications.interpolate(self.model, self.rows(rows, data), steps=steps, spherical=spherical)
+        return decode(x.flatten(0, 1), self.schema, centres=True)
 
 
 def reread(recipe: Mapping[str, Any], schema: Schema, data: object | None = None) -> Data:
