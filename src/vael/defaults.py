@@ -26,7 +26,6 @@ FEWEST_STEPS, EPOCHS = 6_000, 20
 LIKELIHOOD_OF: dict[str, type[Likelihood]] = {
     "binary": likelihoods.Bernoulli,
     "image": likelihoods.LogisticMixture,
-    "unit": likelihoods.Gaussian,
     "real": likelihoods.Gaussian,
     "positive": likelihoods.LogNormal,
     "count": likelihoods.NegativeBinomial,
@@ -80,7 +79,15 @@ def choose(schema: Schema, asked: str | None = None) -> Chosen:
 
 def default_of(field: Field) -> type[Likelihood]:
     """The likelihood of a field about which nothing is said."""
-    return likelihoods.Spiked if field.spike is not None else LIKELIHOOD_OF[field.kind]
+    if field.spike is not None:
+        return likelihoods.Spiked
+    if field.kind == "unit":
+        # Beta beats a Gaussian by 0.21 ± 0.14 nats on red wine's citric acid; the continuous Bernoulli, with one number
+        # for centre and spread, loses to it by 0.27 there and by 3.9 ± 0.2 nats on pendigits. But beta is infinite at
+        # 0 and 1 off a grid, and its quadrature over every pixel costs ten times a Gaussian.
+        refused = bool(field.shape) or likelihoods.Beta.refusal(field) is not None
+        return likelihoods.Gaussian if refused else likelihoods.Beta
+    return LIKELIHOOD_OF[field.kind]
 
 
 def candidates(field: Field) -> list[type[Likelihood]]:

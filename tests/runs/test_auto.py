@@ -1,0 +1,68 @@
+"""`--likelihood auto`: the law that made the data wins, and what is compared is comparable."""
+
+import numpy as np
+import pytest
+
+import vael
+from vael import defaults
+from vael.data.infer import infer
+from vael.data.sources import read
+from vael.errors import RecipeError
+from vael.names import kind_of
+from vael.runs import auto
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Trials of a couple of hundred steps: the laws below differ by far more than these leave open."""
+    monkeypatch.setattr(auto, "STEPS", 200)
+
+
+def laws_of(table) -> dict[str, str]:
+    frame = read(table)
+    chosen = auto.choose(auto.Trials(frame, infer(frame), latent=2, fractions={}, seed=0), lambda event: None)
+    return {name: kind_of(law) for name, law in chosen.items()}
+
+
+def test_the_law_that_made_a_column_is_found(quick):
+    rng = np.random.default_rng(0)
+    heavy = rng.standard_t(2.1, 800)
+    assert laws_of({"a": heavy, "b": rng.standard_t(2.1, 800)}) == {"a": "student_t", "b": "student_t"}
+
+
+def test_a_fit_keeps_what_auto_chose_and_says_what_it_compared(quick, tmp_path):
+    rng = np.random.default_rng(1)
+    events: list[dict[str, object]] = []
+    table = {"a": rng.standard_t(2.1, 600), "k": rng.choice(["x", "y", "z"], 600)}
+    run = vael.fit(table, likelihood="auto", steps=20, output=tmp_path / "run", watch=events.append)
+    trials = [event for event in events if event["event"] == "trial"]
+    assert {trial["law"] for trial in trials} == {"student_t", "laplace"}  # names have one law, and no trial
+    kinds = {part["kind"] for part in run.recipe["likelihood"]["parts"]}
+    best = max(trials, key=lambda trial: trial["gain"])
+    assert kinds == {"categorical", best["law"] if best["gain"] > 0 else "gaussian"}
+
+
+def test_every_candidate_scores_a_column_by_the_same_measure():
+    rng = np.random.default_rng(2)
+    frame = read(
+        {
+            "cents": np.round(np.exp(rng.normal(2, 1, 300)), 2),
+            "share": np.round(rng.random(300), 2),
+            "real": rng.normal(size=300),
+            "spiked": np.where(rng.random(300) < 0.4, 0.0, rng.normal(size=300)),
+            "count": rng.negative_binomial(1, 0.05, 300),
+        }
+    )
+    for field in infer(frame).modelled:
+        measures = set()
+        for law in defaults.candidates(field):
+            schema = defaults.with_views(infer(frame), {**defaults.choose(infer(frame)), field.name: law}, None)
+            own = [schema[field.name]]
+            (scored,) = law(None, event_shape=1, **law.arguments(own)).scored(own)
+            measures.add((scored.discrete, scored.spike if not scored.discrete else None))
+        assert len(measures) == 1, field.name
+
+
+def test_without_validation_rows_there_is_nothing_to_choose_by():
+    with pytest.raises(RecipeError, match="no validation rows to compare laws on, of 9"):
+        laws_of({"a": np.random.default_rng(3).normal(size=9)})
