@@ -25,7 +25,7 @@ FEWEST_STEPS, EPOCHS = 6_000, 20
 
 LIKELIHOOD_OF: dict[str, type[Likelihood]] = {
     "binary": likelihoods.Bernoulli,
-    "image": likelihoods.LogisticMixture,
+    "image": likelihoods.DiscretizedLogistic,
     "real": likelihoods.Gaussian,
     "positive": likelihoods.LogNormal,
     "count": likelihoods.NegativeBinomial,
@@ -87,7 +87,10 @@ def default_of(field: Field) -> type[Likelihood]:
         # and 1 off a grid, and its quadrature over every pixel costs ten times a Gaussian.
         refused = bool(field.shape) or likelihoods.Beta.refusal(field) is not None
         return likelihoods.Gaussian if refused else likelihoods.Beta
-    return LIKELIHOOD_OF[field.kind]
+    # On digits, frey_faces and omniglot28 a mixture is 2.7 to 56 nats worse than one logistic: it learns grey levels by
+    # heart. In colour it is what lets a channel look at the others.
+    colour = field.kind == "image" and field.shape[:1] == (3,)
+    return likelihoods.LogisticMixture if colour else LIKELIHOOD_OF[field.kind]
 
 
 def candidates(field: Field) -> list[type[Likelihood]]:

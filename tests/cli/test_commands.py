@@ -73,7 +73,7 @@ def test_fit_prints_the_run_last_and_everything_else_as_progress(vael_, tmp_path
     for word in (
         "data ",
         "train 1258",
-        "logistic_mixture",
+        "discretized_logistic",
         "posterior",
         "β",
         "seed 0",
