@@ -26,6 +26,7 @@ VERBS = {
     "encode": "Write the latent behind each example.",
     "reconstruct": "Write what the model makes of each example.",
     "interpolate": "Write examples along the way from one row to another.",
+    "report": "Write one HTML page about a run: its numbers, curves, samples and latent space.",
     "compare": "Set runs side by side, with paired errors of their differences.",
     "data": "Show what is understood of a data set.",
 }

@@ -43,6 +43,7 @@ class RunFolder:
         self.history = self.path / "history.jsonl"
         self.evaluation = self.path / "evaluation.json"
         self.figures = self.path / "figures"
+        self.report = self.path / "report.html"
         self.manifest = self.path / "manifest.json"
 
     def __str__(self) -> str:

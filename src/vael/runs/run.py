@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,15 @@ from vael import applications, evaluation
 from vael.data import Data, Schema, Split, decode, prepare, source_rows
 from vael.data import encode as encode_frame
 from vael.data.sources import read_like
-from vael.errors import DataError, RecipeError, WriteError
+from vael.errors import DamagedFile, DataError, RecipeError, WriteError
 from vael.evaluation import Evaluation, Method
-from vael.files import Json, read_bytes, save_json, sha256
+from vael.files import Json, load_json, read_bytes, save_json, sha256, write_bytes
 from vael.models import VAE
 from vael.runs.folder import RunFolder, latest_folder
 from vael.runs.recipe import build_model
+
+if TYPE_CHECKING:
+    from vael.report import Subject
 
 Columns = dict[str, NDArray[np.generic]]
 
@@ -131,6 +134,72 @@ class Run:
         """
         x = applications.interpolate(self.model, self.rows(rows, data), steps=steps, spherical=spherical)
         return decode(x.flatten(0, 1), self.schema, centres=True)
+
+    def report(self, output: str | Path | None = None, *, data: object | None = None, seed: int = 0) -> Path:
+        """One self-contained HTML page about the run, written to `output` or report.html in its folder; its path.
+
+        data: The data again, where they were in memory when the run was fitted; other data are one split of their own.
+        seed: Of the samples on the page, and of an evaluation made for it where none is kept.
+
+        Where the data are not at hand, the page has what can be said without them, and says so.
+        """
+        from vael.report import page  # matplotlib, which no other verb needs
+
+        path = self.folder.report if output is None else Path(output)
+        write_bytes(path, page(self.subject(data, seed=seed)).encode())
+        return path
+
+    def subject(self, data: object | None = None, *, seed: int = 0) -> "Subject":
+        """What a report is about; see `report`."""
+        from vael.report import Subject
+
+        splits, absent = self._splits(data)
+        given = "given data" in splits
+        manifest = self.folder.read_manifest()
+        return Subject(
+            run=str(self.folder),
+            model=self.model,
+            schema=self.schema,
+            recipe=self.recipe,
+            history=self.history,
+            state=self.folder.state,
+            made_with=f"vael {manifest['vael']}, torch {manifest['torch']}",
+            kept=None if given else self.kept_evaluation(),
+            splits=splits,
+            absent=absent,
+            given=given,
+            quantity=self._quantity(data) if splits else None,
+            seed=seed,
+        )
+
+    def kept_evaluation(self) -> Json | None:
+        """evaluation.json, where it is whole and belongs to the weights in the folder; else None."""
+        try:
+            found = load_json(self.folder.evaluation)
+        except DamagedFile:
+            return None
+        return found if found["weights"] == sha256(read_bytes(self.folder.model)) else None
+
+    def _splits(self, data: object | None) -> tuple[dict[str, Split], str]:
+        """The run's own splits, or other `data` as one; or none, and why."""
+        if data is None:
+            try:
+                return self.data.splits, ""
+            except DataError as error:
+                return {}, " ".join(str(error).split())
+        try:
+            return reread(self.recipe, self.schema, data).splits, ""
+        except DataError:
+            return {"given data": self.split_of(data)}, ""
+
+    def _quantity(self, data: object | None) -> NDArray[np.float64] | None:
+        """The label of every row of the source where it is a number; None where it is none or not at hand."""
+        label = self.schema.label
+        source = self.recipe["data"].get("source") if data is None else data
+        if label is None or label.values or label.dtype == "str" or source is None:
+            return None
+        column = read_like(source, self.schema).columns.get(label.name)
+        return None if column is None or column.dtype == object else column.astype(np.float64)
 
 
 def reread(recipe: Mapping[str, Any], schema: Schema, data: object | None = None) -> Data:

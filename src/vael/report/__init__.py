@@ -1,0 +1,6 @@
+"""A run as one page: self-contained HTML, without scripts or links to anything outside."""
+
+from vael.report.page import page, sections
+from vael.report.subject import Subject
+
+__all__ = ["Subject", "page", "sections"]
