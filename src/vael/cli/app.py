@@ -28,6 +28,8 @@ VERBS = {
     "interpolate": "Write examples along the way from one row to another.",
     "report": "Write one HTML page about a run: its numbers, curves, samples and latent space.",
     "compare": "Set runs side by side, with paired errors of their differences.",
+    "recipes": "List the ready recipes.",
+    "reproduce": "Fit a ready recipe again and compare with its expected figures.",
     "data": "Show what is understood of a data set.",
 }
 for order, (verb, sentence) in enumerate(VERBS.items()):

@@ -75,7 +75,7 @@ class Field:
     @property
     def discrete(self) -> bool:
         """Whether its log-probability is that of a value (a mass), not of a point on a line (a density)."""
-        on_a_line = self.kind in ON_A_LINE or self.view == "standard"
+        on_a_line = self.kind in ON_A_LINE or self.view in ("standard", "scaled", "unit")
         return self.resolution > 0 or not on_a_line
 
     def seen(self, value: float) -> float:

@@ -120,5 +120,10 @@ class Gaussian(Continuous):
         return torch.addcmul(law.mean, law.scale, eps)
 
     @classmethod
+    def view_for(cls, field: Field) -> View:
+        """Pictures in [0, 1], so that a scale is the σ of the literature; other numbers standardised."""
+        return "unit" if field.kind == "image" else super().view_for(field)
+
+    @classmethod
     def refusal(cls, field: Field) -> str | None:
         return needs_a_line(cls, field)
