@@ -16,9 +16,11 @@ from vael.data.schema import Schema
 from vael.data.sources.arrays import read_array, read_columns, read_npy
 from vael.data.sources.builtin import BUILTIN, read_builtin
 from vael.data.sources.csv import read_csv
+from vael.data.sources.folder import read_folder
 from vael.data.sources.frames import is_frame, read_feather, read_frame, read_parquet
 from vael.data.sources.named import find_named
 from vael.data.sources.npz import read_npz
+from vael.data.sources.pictures import with_size
 from vael.data.sources.split import with_split
 from vael.errors import DataError, ShapeError
 
@@ -48,6 +50,8 @@ def read(source: object, reading: Reading | None = None, **options: Any) -> Fram
     """
     reading = Reading.asked(**options) if reading is None else reading
     frame = _read_name(source, reading) if isinstance(source, (str, Path)) else _read_object(source, reading)
+    if reading.resize is not None:
+        frame = with_size(frame, reading.resize)
     return with_split(frame, reading.split_column)
 
 
@@ -99,7 +103,9 @@ def _read_path(path: Path, reading: Reading) -> Frame:
     if not path.exists():
         raise DataError(f"{path}: there is no such file.{_neighbour(path)}")
     reader = next((SUFFIXES[suffix] for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
-    if reader is None or path.is_dir():
+    if path.is_dir():
+        reader = read_folder
+    if reader is None:
         raise DataError(
             f"{path}: a file of unknown kind; vael reads {', '.join(SUFFIXES)}, and folders of pictures.\n"
             f"  Save the data as one of these."
