@@ -16,11 +16,13 @@ from vael.data.schema import Schema
 from vael.data.sources.arrays import read_array, read_columns, read_npy
 from vael.data.sources.builtin import BUILTIN, read_builtin
 from vael.data.sources.csv import read_csv
+from vael.data.sources.features import with_features
 from vael.data.sources.folder import read_folder
 from vael.data.sources.frames import is_frame, read_feather, read_frame, read_parquet
 from vael.data.sources.named import find_named
 from vael.data.sources.npz import read_npz
 from vael.data.sources.pictures import with_size
+from vael.data.sources.sparse import is_sparse, read_sparse
 from vael.data.sources.split import with_split
 from vael.errors import DataError, ShapeError
 
@@ -52,6 +54,8 @@ def read(source: object, reading: Reading | None = None, **options: Any) -> Fram
     frame = _read_name(source, reading) if isinstance(source, (str, Path)) else _read_object(source, reading)
     if reading.resize is not None:
         frame = with_size(frame, reading.resize)
+    if reading.features is not None:
+        frame = with_features(frame, reading)
     return with_split(frame, reading.split_column)
 
 
@@ -83,6 +87,8 @@ def _check_width(frame: Frame, schema: Schema) -> None:
 def _read_object(source: object, reading: Reading) -> Frame:
     if isinstance(source, Frame):
         return source
+    if is_sparse(source):
+        return read_sparse(source, "matrix", reading)
     if isinstance(source, Mapping):
         return read_columns(source)
     return read_frame(source) if is_frame(source) else read_array(source)

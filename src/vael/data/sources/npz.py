@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from vael.data.frame import Frame
 from vael.data.reading import Reading
 from vael.data.sources.arrays import check_lengths, event_columns, label_columns, load_arrays, numbers, one_column
+from vael.data.sources.sparse import is_sparse, read_sparse
 from vael.errors import DataError
 
 Column = NDArray[np.generic]
@@ -30,6 +31,8 @@ def read_npz(path: Path, reading: Reading) -> Frame:
     Raises DataError when the file is damaged, holds pickled objects or several unknown arrays.
     """
     arrays = {key.lower(): value for key, value in load_arrays(path).items()}
+    if is_sparse(arrays):
+        return read_sparse(arrays, path.name, reading)
     parts = _parts(arrays)
     if parts:
         return _frame_of_parts(arrays, parts, path.name)
