@@ -16,6 +16,7 @@ from vael.data.schema import Schema
 from vael.data.sources.arrays import read_array, read_columns, read_npy
 from vael.data.sources.builtin import BUILTIN, read_builtin
 from vael.data.sources.csv import read_csv
+from vael.data.sources.datasets import is_dataset, read_dataset
 from vael.data.sources.features import with_features
 from vael.data.sources.folder import read_folder
 from vael.data.sources.frames import is_frame, read_feather, read_frame, read_parquet
@@ -24,6 +25,7 @@ from vael.data.sources.npz import read_npz
 from vael.data.sources.pictures import with_size
 from vael.data.sources.sparse import is_sparse, read_sparse
 from vael.data.sources.split import with_split
+from vael.data.sources.text import read_text
 from vael.errors import DataError, ShapeError
 
 __all__ = ["BUILTIN", "SUFFIXES", "read", "read_like"]
@@ -37,6 +39,7 @@ SUFFIXES: dict[str, Callable[[Path, Reading], Frame]] = {
     ".npz": read_npz,
     ".parquet": read_parquet,
     ".feather": read_feather,
+    ".txt": read_text,
 }
 
 
@@ -87,6 +90,8 @@ def _check_width(frame: Frame, schema: Schema) -> None:
 def _read_object(source: object, reading: Reading) -> Frame:
     if isinstance(source, Frame):
         return source
+    if is_dataset(source):
+        return read_dataset(source)
     if is_sparse(source):
         return read_sparse(source, "matrix", reading)
     if isinstance(source, Mapping):
