@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from vael.errors import RecipeError
 from vael.likelihoods import Likelihood, Mixed
 from vael.models import VAE
 from vael.names import closest, kind_of
-from vael.networks import MLP, Rescaled, RowFeatures
+from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
+from vael.networks.inputs import MANY
 from vael.posteriors import GaussianPosterior
 from vael.priors import GaussianPrior
 from vael.training import Training
@@ -22,6 +24,13 @@ from vael.training import Training
 LATENT = 16
 SMALL = 128  # features: below it a step costs its overhead, whatever the layers
 FEWEST_STEPS, EPOCHS = 6_000, 20
+EMBEDDING = 16  # numbers for a category of many levels
+
+# Pictures of at least so many pixels a side get convolutions. In equal time on one thread, two minutes, they are worth
+# 44 nats of validation ELBO on the Frey faces (28 × 20), 75 on Omniglot and 37 on MNIST (28 × 28).
+LEAST_SIDE, LEAST_SIDE_IN_COLOUR = 16, 8
+FINEST, WIDEST = 32, 256  # channels of the first level, doubling to at most so many; half as many above 64 pixels
+MAPPED = 64 * 64  # pixels up to which a decoder learns a bias for each of its outputs
 
 LIKELIHOOD_OF: dict[str, type[Likelihood]] = {
     "binary": likelihoods.Bernoulli,
@@ -128,13 +137,12 @@ def hidden_of(schema: Schema) -> list[int]:
 
 
 def model(schema: Schema, chosen: Chosen, *, latent: int = LATENT) -> VAE:
-    """A VAE for the fitted `schema`: standard normal prior, diagonal Gaussian posterior, MLPs both ways."""
+    """A VAE for the fitted `schema`: standard normal prior, diagonal Gaussian posterior, MLPs or convolutions."""
     hidden = hidden_of(schema)
-    prior = GaussianPrior(latent)
     return VAE(
-        prior,
+        GaussianPrior(latent),
         likelihood(schema, chosen, latent, hidden[::-1]),
-        GaussianPosterior(encoder(schema, chosen, latent, hidden)),
+        GaussianPosterior(encoder(schema, 2 * latent, hidden)),
     )
 
 
@@ -145,7 +153,7 @@ def likelihood(schema: Schema, chosen: Chosen, latent: int, hidden: list[int]) -
         (member, fields) = groups[0]
         given = arguments(member, fields)
         outputs = member(None, event_shape=schema.event_shape, **given).decoder_outputs(schema.event_shape)
-        return member(MLP(latent, hidden, outputs), **given)
+        return member(decoder(schema, latent, hidden, outputs), **given)
     place = {field.name: column for column, field in enumerate(schema.modelled)}
     parts = [
         ([place[field.name] for field in fields], member(None, event_shape=len(fields), **arguments(member, fields)))
@@ -163,11 +171,37 @@ def grouped(schema: Schema, chosen: Chosen) -> list[tuple[type[Likelihood], list
     return [(chosen[fields[0].name], fields) for fields in groups.values()]
 
 
-def encoder(schema: Schema, chosen: Chosen, latent: int, hidden: list[int]) -> nn.Module:
-    """The network of q(z|x): x brought to one range or made into features, then an MLP."""
+def channels_of(schema: Schema) -> list[int]:
+    """Channels of a convolutional network, the finest level first; none where the data are no pictures, or small ones.
+
+    Sides are halved until 4 pixels or fewer are left.
+    """
+    if schema.is_table or len(schema.event_shape) != 3:
+        return []
+    colours, height, width = schema.event_shape
+    shorter, longer = sorted((height, width))
+    if shorter < (LEAST_SIDE if colours == 1 else LEAST_SIDE_IN_COLOUR):
+        return []
+    levels = min(sum(longer >> level > 4 for level in range(longer.bit_length())), shorter.bit_length() - 1)
+    finest = FINEST if longer <= 64 else FINEST // 2
+    return [min(finest << level, WIDEST) for level in range(levels)]
+
+
+def decoder(schema: Schema, latent: int, hidden: list[int], outputs: Any) -> nn.Module:
+    """The network of p(x|z) where one law scores all of x: convolutional for pictures, else an MLP."""
+    channels = channels_of(schema)
+    if not channels:
+        return MLP(latent, hidden, outputs)
+    small = prod(schema.event_shape[1:]) <= MAPPED
+    return ConvDecoder(latent, channels[::-1], outputs, bias="per_pixel" if small else "per_channel")
+
+
+def encoder(schema: Schema, outputs: int, hidden: list[int]) -> nn.Module:
+    """The network of q(z|x): x brought to one range or made into features, then convolutions or an MLP."""
     fields = schema.modelled
     if not schema.is_table:
-        trunk = MLP(schema.event_shape, hidden, 2 * latent)
+        channels = channels_of(schema)
+        trunk = (ConvEncoder if channels else MLP)(schema.event_shape, channels or hidden, outputs)
         half = (fields[0].levels - 1) / 2
         return (
             Rescaled(trunk, loc=half, scale=half) if fields[0].kind == "image" and fields[0].view == "whole" else trunk
@@ -177,15 +211,16 @@ def encoder(schema: Schema, chosen: Chosen, latent: int, hidden: list[int]) -> n
     counts = [column for column, field in enumerate(fields) if (field.kind, field.view) in logs]
     holes = [column for column, field in enumerate(fields) if field.missing]
     if not any(level > 2 for level in levels) and not counts and not holes:
-        return MLP(len(fields), hidden, 2 * latent)
-    trunk = MLP(RowFeatures.width(levels, holes), hidden, 2 * latent)
-    return RowFeatures(trunk, levels=levels, counts=counts, holes=holes)
+        return MLP(len(fields), hidden, outputs)
+    learned = {"embedding": EMBEDDING} if max(levels) > MANY else {}
+    features = MLP(RowFeatures.width(levels, holes, **learned), hidden, outputs)
+    return RowFeatures(features, levels=levels, counts=counts, holes=holes, **learned)
 
 
 def start(model: VAE, split: Split) -> None:
-    """Begin at the data's own marginal: the decoder's last bias is set to fit x without any z."""
-    head = getattr(model.likelihood.network, "head", None)
-    if not isinstance(head, nn.Linear):
+    """Begin at the data's own marginal: a decoder that can is set to fit x without any z."""
+    begin = getattr(model.likelihood.network, "begin", None)
+    if begin is None:
         return
     rows = torch.arange(min(len(split), 10_000))
     part = split.rows(rows).settled(seed=0)
@@ -193,8 +228,7 @@ def start(model: VAE, split: Split) -> None:
     observed = torch.ones_like(batch.x.flatten(1), dtype=torch.bool) if batch.observed is None else batch.observed
     values = model.likelihood.marginal(batch.x, observed)
     if values is not None:
-        with torch.no_grad():
-            head.bias.copy_(values.flatten())
+        begin(values)
 
 
 def training(data: Data, asked: Mapping[str, Any]) -> Training:

@@ -46,9 +46,12 @@ def parts_of(parts: list[dict[str, Any]]) -> list[str]:
 
 
 def network_of(table: dict[str, Any]) -> str:
-    """`mlp 8 → 256 → 784 relu`, inner networks first."""
+    """`mlp 8 → 256 → 784`, `conv_decoder 16 → 128 → 64 → 32 → [2, 28, 28], 1 block`; inner networks last."""
     if "network" in table:
         return f"{table['kind']} then {network_of(table['network'])}"
     if "inputs" not in table:
         return str(table.get("class", table["kind"]))
-    return f"{table['kind']} " + " → ".join(map(str, [table["inputs"], *table["hidden"], table["outputs"]]))
+    layers = [table["inputs"], *table.get("hidden", table.get("channels", [])), table["outputs"]]
+    blocks = table.get("blocks", 0)
+    between = f", {blocks} block{'s' * (blocks > 1)} at each level" if blocks else ""
+    return f"{table['kind']} " + " → ".join(map(str, layers)) + between

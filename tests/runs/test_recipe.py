@@ -31,7 +31,7 @@ from vael.likelihoods import (
     Beta as BetaLikelihood,
 )
 from vael.models import VAE
-from vael.networks import MLP, Rescaled, RowFeatures
+from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
 from vael.objectives import ELBO, IWAE, Beta
 from vael.posteriors import GaussianPosterior
 from vael.priors import GaussianPrior
@@ -89,7 +89,18 @@ REGISTER = {
     "network": {
         "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2))],
         "rescaled": [Rescaled(MLP(3, [5], 6), loc=8.0, scale=7.5)],
-        "row_features": [RowFeatures(MLP(7, [5], 6), levels=[0, 3, 2, 0], counts=[3], holes=[1])],
+        "row_features": [
+            RowFeatures(MLP(7, [5], 6), levels=[0, 3, 2, 0], counts=[3], holes=[1]),
+            RowFeatures(MLP(5, [5], 6), levels=[60, 0], counts=[], holes=[], embedding=4, many=40),
+        ],
+        "conv_encoder": [
+            ConvEncoder((3, 9, 8), [4, 5], 6),
+            ConvEncoder([1, 8, 8], [4], 6, blocks=2, activation="relu"),
+        ],
+        "conv_decoder": [
+            ConvDecoder(3, [5, 4], (3, 9, 8)),
+            ConvDecoder(3, [4], (1, 8, 8), blocks=1, bias="per_channel"),
+        ],
     },
     "objective": {"elbo": [ELBO(), ELBO(draws=3)], "beta": [Beta(beta=4.0, draws=2)], "iwae": [IWAE(draws=7)]},
 }
@@ -180,6 +191,29 @@ def test_prior_and_posterior_that_disagree_are_refused_with_both_sizes():
 # ── --set ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 TABLES = {"seed": 0, "data": {"name": "x"}, "training": {"batch": 128}, "likelihood": {"network": {"hidden": [8]}}}
+
+
+def test_a_new_kind_keeps_what_both_take_and_drops_the_rest_whatever_the_order():
+    tables = describe_model(
+        VAE(
+            GaussianPrior(3),
+            Bernoulli(ConvDecoder(3, [4], (1, 8, 8), blocks=1)),
+            GaussianPosterior(ConvEncoder((1, 8, 8), [4], 6)),
+        )
+    )
+    asked = {"likelihood.network.hidden": [5], "likelihood.network.kind": "mlp"}
+    changed = with_settings(tables, asked)
+    assert changed["likelihood"]["network"] == {"kind": "mlp", "inputs": 3, "outputs": [1, 8, 8], "hidden": [5]}
+    assert changed["posterior"] == tables["posterior"]
+    assert build_model(changed).likelihood.network.hidden == [5]
+
+
+def test_a_kind_that_does_not_exist_is_answered_when_it_is_built():
+    changed = with_settings(
+        {"posterior": describe(GaussianPosterior(MLP(6, [], 6)), "posterior")}, {"posterior.kind": "gausian"}
+    )
+    with pytest.raises(RecipeError, match=r"unknown kind 'gausian'\. There are: .*Did you mean 'gaussian'"):
+        build(changed["posterior"], "posterior")
 
 
 def test_a_dotted_key_changes_one_value_and_the_original_is_left_alone():
