@@ -296,7 +296,7 @@ def test_the_column_that_splits_has_that_role():
     words = text("train", "test", "valid", "train")
     frame = read({"a": [1.0, 2.5, 3.0, 4.0], "split": words.tolist()})
     assert infer(frame)["split"].role == "split"
-    assert infer(read({"a": [1.0, 2.5, 3.0, 4.0], "split": words.tolist()}, split_column=None))["split"].role == "data"
+    assert infer(read({"a": [1.0, 2.5, 3.0, 4.0], "split": words.tolist()}, split=""))["split"].role == "data"
 
 
 # ── speed, and real data ─────────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from vael.cli.options import Device, Json, Seed, pairs, shares, values
+from vael.cli.options import Device, Json, Seed, about_data, values
 from vael.errors import RecipeError
 
 
@@ -27,11 +27,14 @@ def fit(
     learning_rate: float | None = None,
     warm_up: int | None = None,
     patience: int | None = None,
+    schema: Path | None = None,
     column: Annotated[list[str] | None, Parameter(negative="")] = None,
     ignore: Annotated[list[str] | None, Parameter(negative="")] = None,
     label: Annotated[list[str] | None, Parameter(negative="")] = None,
     missing: Annotated[list[str] | None, Parameter(negative="")] = None,
     split: Annotated[list[str] | None, Parameter(negative="")] = None,
+    resize: str | None = None,
+    features: int | None = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     seed: Seed = 0,
@@ -48,8 +51,8 @@ def fit(
     Parameters
     ----------
     data
-        A built-in name (digits, iris, wine, breast_cancer, diabetes, mnist …), or a .npy, .npz, .csv[.gz], .tsv or
-        .parquet file.
+        A set by name (digits, iris, wine, breast_cancer, diabetes, mnist …), a .npy, .npz, .csv[.gz], .tsv, .parquet
+        or .feather file, or a folder of pictures.
     output
         The run folder; runs/<data>-1, -2, … when left out.
     latent
@@ -77,6 +80,8 @@ def fit(
         Steps over which the rate's weight rises to its full value.
     patience
         Evaluations without a better validation bound after which to stop; 0 for never.
+    schema
+        A file that says what the columns are, as vael data -o writes it and a run keeps it; it may be edited.
     column
         NAME=KIND, to override what was inferred; may be repeated. Kinds: binary, image, unit, real, count, category,
         constant, id.
@@ -87,7 +92,11 @@ def fit(
     missing
         A text that marks a missing value, beside the usual ones.
     split
-        validation=SHARE or test=SHARE.
+        validation=SHARE, test=SHARE, or the name of the column that says which rows train; may be repeated.
+    resize
+        The size in pixels that pictures are brought to, 64 or 64x48 (width x height), after a centred crop.
+    features
+        How many columns of a wide table of counts to keep: those with the largest totals.
     set_
         KEY=VALUE of the recipe, such as likelihood.scale=per_example or training.clip=10.
     resume
@@ -115,8 +124,15 @@ def fit(
     }
     asked = {key: value for key, value in asked.items() if value is not None}
     if resume:
-        choices = {"latent": latent, "likelihood": likelihood, "binarize": binarize, "column": column, "ignore": ignore}
+        choices: dict[str, Any] = {
+            "latent": latent,
+            "likelihood": likelihood,
+            "binarize": binarize,
+            "column": column,
+            "ignore": ignore,
+        }
         choices |= {"label": label, "missing": missing, "split": split, "set": set_, **asked, **given, **beta_given}
+        choices |= {"schema": schema, "resize": resize, "features": features}
         refuse_with_resume({name for name, value in choices.items() if value is not None})
         run = resume_run(output or latest_folder(unfinished=True), data=data, device=device, watch=watch)
     else:
@@ -128,8 +144,8 @@ def fit(
         aim = Beta(**given, **beta_given) if objective == "beta" else aims[objective](**given)
         run = fit_run(
             data, output=output, latent=latent, likelihood=likelihood, binarize=binarize, objective=aim,
-            kinds=pairs(column or [], "--column"), ignore=ignore or [], label=label or [], missing=missing or [],
-            split=shares(split or []),
+            **about_data(column=column, ignore=ignore, label=label, missing=missing, split=split, schema=schema,
+                         resize=resize, features=features),
             seed=seed, settings=values(set_ or [], "--set"), device=device, watch=watch,
             **asked,
         )  # fmt: skip
