@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vael import applications, evaluation
-from vael.data import Data, Schema, Split, decode, prepare, source_rows
+from vael.data import Data, Schema, Split, decode, fingerprint, prepare, source_rows
 from vael.data import encode as encode_frame
 from vael.data.sources import read_like
 from vael.errors import DamagedFile, DataError, RecipeError, WriteError
@@ -178,7 +178,7 @@ class Run:
             found = load_json(self.folder.evaluation)
         except DamagedFile:
             return None
-        return found if found["weights"] == sha256(read_bytes(self.folder.model)) else None
+        return found if found.get("weights") == sha256(read_bytes(self.folder.model)) else None
 
     def _splits(self, data: object | None) -> tuple[dict[str, Split], str]:
         """The run's own splits, or other `data` as one; or none, and why."""
@@ -214,13 +214,12 @@ def reread(recipe: Mapping[str, Any], schema: Schema, data: object | None = None
             "  Hand the data over again."
         )
     frame = read_like(about["source"] if data is None else data, schema)
-    found = prepare(frame, schema, fractions=about.get("split", {}), seed=recipe["seed"])
-    if found.fingerprint != about["fingerprint"]:
+    if fingerprint(frame) != about["fingerprint"]:
         raise DataError(
-            f"{found.name}: the data are not those the run was fitted on; its splits would not be the same.\n"
+            f"{frame.name}: the data are not those the run was fitted on; its splits would not be the same.\n"
             f"  Put the original data back, or name them as other data to measure the run on."
         )
-    return found
+    return prepare(frame, schema, fractions=about.get("split", {}), seed=recipe["seed"])
 
 
 def load(run: str | Path | None = None, *, modules: Mapping[str, nn.Module] | None = None, device: str = "cpu") -> Run:
