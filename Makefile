@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test test-slow lint lock check-lock bench clean
+.PHONY: demo test test-slow lint lock check-lock mutants bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -31,6 +31,9 @@ test-slow: .venv/.dev ## the tests that take minutes
 
 lint: .venv/.dev      ## style, types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+mutants: .venv/.dev   ## plant the mistakes of tools/mutants.toml one at a time; a test must fail for each
+	$(BIN)/python tools/mutants.py
 
 check-lock: .venv/.dev ## the pins that keep an install small and importable
 	$(BIN)/python tools/check_lock.py

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 ROOMS = ("prior", "posterior")
+TOLD_ELSEWHERE = ("kind", "columns", "network", "parts", "step", "spike", "event_shape")
 
 
 def kind_of(member: type) -> str:
@@ -24,8 +25,10 @@ def closest(word: str, words: Iterable[str]) -> str:
 
 def shape_of(table: dict[str, Any]) -> str:
     """A recipe's table in a line: kind, arguments, and the widths of its network; what the schema shows is left out."""
-    shown = {key: value for key, value in table.items() if key not in ("kind", "columns", "network", "parts", "step")}
-    text: str = table["kind"] + (f" ({', '.join(f'{key} {value}' for key, value in shown.items())})" if shown else "")
+    shown = {key: value for key, value in table.items() if key not in TOLD_ELSEWHERE and not isinstance(value, dict)}
+    inner = [shape_of(value) for key, value in table.items() if key != "network" and isinstance(value, dict)]
+    told = [*inner, *(f"{key} {value}" for key, value in shown.items())]
+    text: str = table["kind"] + (f" ({', '.join(told)})" if told else "")
     if "parts" in table:
         text += ": " + ", ".join(parts_of(table["parts"]))
     if "network" in table:
@@ -43,9 +46,12 @@ def parts_of(parts: list[dict[str, Any]]) -> list[str]:
 
 
 def network_of(table: dict[str, Any]) -> str:
-    """`mlp 8 → 256 → 784 relu`, inner networks first."""
+    """`mlp 8 → 256 → 784`, `conv_decoder 16 → 128 → 64 → 32 → [2, 28, 28], 1 block`; inner networks last."""
     if "network" in table:
         return f"{table['kind']} then {network_of(table['network'])}"
     if "inputs" not in table:
         return str(table.get("class", table["kind"]))
-    return f"{table['kind']} " + " → ".join(map(str, [table["inputs"], *table["hidden"], table["outputs"]]))
+    layers = [table["inputs"], *table.get("hidden", table.get("channels", [])), table["outputs"]]
+    blocks = table.get("blocks", 0)
+    between = f", {blocks} block{'s' * (blocks > 1)} at each level" if blocks else ""
+    return f"{table['kind']} " + " → ".join(map(str, layers)) + between

@@ -49,14 +49,29 @@ RULES = {
     "texts that differ": (text(*(f"name {i}" for i in range(50))), "id"),
     "row numbers": (rng.permutation(50), "id"),
     "a long tail from zero": (rng.negative_binomial(1, 0.05, 500), "count"),
-    "a scale of marks to ten": (np.minimum(rng.geometric(0.5, 500), 10), "real"),
+    "a scale of marks to ten": (np.minimum(rng.geometric(0.5, 500), 10), "ordinal"),
     "amounts in steps of fifty": (50 * rng.negative_binomial(1, 0.05, 500), "real"),
     "ages": (rng.integers(17, 90, 500), "real"),
     "negative whole numbers": (rng.integers(-50, 50, 500), "real"),
     "proportions": (rng.random(500), "unit"),
     "small quantities": (rng.random(500) * 0.3, "real"),
     "measurements": (rng.normal(size=500), "real"),
-    "whole numbers beyond 2^24": (rng.negative_binomial(1, 1e-8, 500), "real"),
+    "whole numbers beyond 2^24": (rng.negative_binomial(1, 1e-8, 500), "positive"),
+    "answers on a scale": (rng.integers(-2, 6, 500), "ordinal"),
+    "answers among holes": (np.where(rng.random(500) < 0.3, np.nan, rng.integers(1, 6, 500)), "ordinal"),
+    "nineteen places": (rng.permutation(np.arange(500) % 19), "ordinal"),
+    "twenty places": (rng.permutation(np.arange(500) % 20), "real"),
+    "a few rows of marks": (np.array([1, 2, 3, 4, 5]), "real"),
+    "incomes": (np.exp(rng.normal(10, 1, 500)), "positive"),
+    "incomes in cents": (np.round(np.exp(rng.normal(6, 1, 500)), 2), "positive"),
+    "incomes and losses": (np.concatenate([np.exp(rng.normal(3, 1, 400)), -rng.random(100)]), "real"),
+    "amounts and zeros": (np.where(rng.random(500) < 0.5, 0.0, np.exp(rng.normal(3, 1, 500))), "positive"),
+    "gains of thousands and zeros": (
+        np.where(rng.random(500) < 0.9, 0, np.exp(rng.normal(8, 1, 500)).astype(int)),
+        "positive",
+    ),
+    "visits, mostly none": (np.where(rng.random(500) < 0.6, 0, rng.negative_binomial(1, 0.05, 500)), "count"),
+    "differences and zeros": (np.where(rng.random(500) < 0.5, 0.0, rng.normal(size=500)), "real"),
 }
 
 
@@ -95,11 +110,36 @@ def test_whole_numbers_beside_missing_ones_stay_whole():
     assert (found.resolution, found.missing) == (1.0, 1)
 
 
-def test_a_spike_in_a_continuous_column_is_spoken_of():
+def test_a_value_that_a_fifth_of_the_rows_hold_is_a_spike():
     values = rng.normal(size=100)
     values[:43] = 0.0
-    assert "spike: 43 % are 0" in field(values).why
-    assert "spike" not in field(rng.normal(size=100)).why
+    found = field(values)
+    assert (found.spike, found.resolution) == (0.0, 0.0)
+    assert "43 % are 0" in found.why
+    assert "spike at 0" in found.describe()
+    assert field(rng.normal(size=100)).spike is None
+    assert (
+        field(np.where(np.arange(100) < 43, -1.0, np.exp(rng.normal(size=100)))).kind == "real"
+    )  # a mark, not an amount
+
+
+def test_counts_and_marks_have_no_spike_of_their_own():
+    assert field(rng.negative_binomial(1, 0.05, 500) * (rng.random(500) < 0.5)).spike is None
+    assert field(np.minimum(rng.geometric(0.5, 500), 10)).spike is None
+
+
+def test_an_ordinal_column_has_every_place_between_its_ends():
+    found = field(np.repeat([2, 4, 8], 20))
+    assert (found.kind, found.values, found.levels) == ("ordinal", (2, 4, 6, 8), 4)
+    with pytest.raises(DataError, match="an ordinal column takes 2 to 1000 equal steps"):
+        field(rng.normal(size=50), kind="ordinal")
+
+
+def test_a_positive_column_refuses_what_is_not():
+    with pytest.raises(DataError, match=r"row 2: -1.5 is below zero"):
+        field([3.25, -1.5, 2.125], kind="positive")
+    with pytest.raises(DataError, match=r"row 3: 0 is not above zero"):
+        field(np.array([0.1, np.pi, 0.0, np.e]), kind="positive")
 
 
 def test_one_row_is_a_row_of_constants():

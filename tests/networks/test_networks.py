@@ -61,3 +61,43 @@ def test_a_hole_is_zero_and_its_flag_says_so_whatever_stands_there():
     expected = torch.tensor([[0.0, 1.0, 2.0794415, 0.0, 0.0, 0.0, 0.0, 0.0]])
     for value in (0.0, 2.0):
         assert_close(ROW(torch.tensor([[value, value, 7.0, 1.0]]), observed), expected)
+
+
+WIDE = RowFeatures(Seen(), levels=[0, 60, 3, 200], counts=[0], holes=[1, 3], embedding=4, many=50)
+
+
+def test_a_category_of_many_levels_is_learned_numbers_and_one_of_few_zeros_with_a_one():
+    x = torch.tensor([[7.0, 59.0, 2.0, 0.0], [7.0, 3.0, 0.0, 199.0]])
+    found = WIDE(x)
+    assert found.shape == (2, RowFeatures.width([0, 60, 3, 200], [1, 3], 4, 50)) == (2, 1 + 4 + 3 + 4 + 2)
+    assert_close(found[:, 1:5], WIDE.embedded["1"].weight[[59, 3]])
+    assert_close(found[:, 5:8], torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]))
+    assert_close(found[:, 8:12], WIDE.embedded["3"].weight[[0, 199]])
+    assert list(WIDE.embedded) == ["1", "3"]
+
+
+def test_a_hole_in_a_learned_category_is_zero_and_teaches_it_nothing():
+    observed = torch.tensor([[True, False, True, True]])
+    found = WIDE(torch.tensor([[7.0, 59.0, 2.0, 5.0]]), observed)
+    assert_close(found[0, 1:5], torch.zeros(4))
+    found.sum().backward()
+    assert WIDE.embedded["1"].weight.grad.abs().sum() == 0
+    assert WIDE.embedded["3"].weight.grad[5].abs().sum() > 0
+
+
+def test_without_an_embedding_every_category_is_zeros_with_a_one():
+    plain = RowFeatures(Seen(), levels=[60], counts=[], holes=[])
+    assert plain(torch.tensor([[41.0]])).nonzero().tolist() == [[0, 41]]
+    assert not list(plain.parameters())
+
+
+def test_an_impossible_embedding_is_refused():
+    with pytest.raises(RecipeError, match="embedding must be at least 0 and many at least 2, got -1 and 50"):
+        RowFeatures(Seen(), levels=[60], counts=[], holes=[], embedding=-1)
+
+
+def test_begin_makes_the_marginal_what_an_mlp_gives_without_its_hidden_layer():
+    network, values = MLP(2, [4], (2, 3, 3)), torch.randn(2, 1, 3, 3)
+    network.begin(values)
+    network.head.weight.data.zero_()
+    assert_close(network(torch.randn(5, 2)), values.view(2, 3, 3).expand(5, 2, 3, 3))

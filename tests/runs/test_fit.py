@@ -253,6 +253,57 @@ def test_a_run_with_a_foreign_module_resumes_only_with_it(tmp_path, monkeypatch)
     assert vael.resume(tmp_path / "run", modules={"posterior.network": nn.Linear(4, 4)}).history[-1]["step"] == 12
 
 
+def convolutions(last):
+    """A model of foreign convolutions; `last`: with weights in the channels-last order."""
+    torch.manual_seed(0)
+    order = torch.channels_last if last else torch.contiguous_format
+    encoder = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 4 * 5, 4))
+    decoder = nn.Sequential(
+        nn.Linear(2, 4 * 4 * 5), nn.Unflatten(1, (4, 4, 5)), nn.Tanh(), nn.ConvTranspose2d(4, 6, 4, 2, 1)
+    )  # fmt: skip
+    modules = {"posterior.network": encoder.to(memory_format=order), "likelihood.network": Drawn(decoder)}
+    modules["likelihood.network"].to(memory_format=order)
+    return modules
+
+
+class Drawn(nn.Module):
+    """A decoder that knows no axis of draws, given one."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, z):
+        return self.network(z.flatten(0, -2)).unflatten(0, z.shape[:-1])
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_foreign_convolutions_fit_resume_bit_for_bit_and_reload(last, tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", RNG.integers(0, 256, (40, 8, 10, 3)).astype(np.uint8))
+
+    def model():
+        modules = convolutions(last)
+        likelihood = likelihoods.DiscretizedLogistic(modules["likelihood.network"], event_shape=(3, 8, 10))
+        return vael.VAE(GaussianPrior(2), likelihood, GaussianPosterior(modules["posterior.network"], latent=2))
+
+    class Stop(BaseException): ...
+
+    def advance(engine):
+        plain(engine)
+        if engine.step == 9:
+            raise Stop
+
+    plain = vael.training.Engine.advance
+    whole = vael.fit(tmp_path / "x.npy", model=model(), output=tmp_path / "whole", steps=12, evaluate_every=4)
+    monkeypatch.setattr(vael.training.Engine, "advance", advance)
+    with pytest.raises(Stop):
+        vael.fit(tmp_path / "x.npy", model=model(), output=tmp_path / "run", steps=12, evaluate_every=4)
+    monkeypatch.undo()
+    assert same(vael.resume(tmp_path / "run", modules=convolutions(last)), whole)
+    again = vael.load(tmp_path / "run", modules=convolutions(last))
+    assert again.evaluate(draws=3).evidence == whole.evaluate(draws=3).evidence
+
+
 def test_resume_refuses_other_data(tmp_path, monkeypatch):
     vael.fit(TABLE, output=tmp_path / "whole", **QUICK)
     interrupt = iter([False] * 5 + [True])

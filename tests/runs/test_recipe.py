@@ -9,16 +9,29 @@ import torch
 from vael.errors import RecipeError, ShapeError
 from vael.likelihoods import (
     Bernoulli,
+    BetaBinomial,
     Categorical,
+    ContinuousBernoulli,
     DiscretizedLogistic,
+    Gamma,
     Gaussian,
     GreyBernoulli,
+    Laplace,
+    LogisticMixture,
+    LogNormal,
     Mixed,
     NegativeBinomial,
+    OrderedLogit,
     Poisson,
+    Spiked,
+    StudentT,
+    ZeroInflatedNegativeBinomial,
+)
+from vael.likelihoods import (
+    Beta as BetaLikelihood,
 )
 from vael.models import VAE
-from vael.networks import MLP, Rescaled, RowFeatures
+from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
 from vael.objectives import ELBO, IWAE, Beta
 from vael.posteriors import GaussianPosterior
 from vael.priors import GaussianPrior
@@ -28,6 +41,7 @@ from vael.runs.recipe import ROOMS, build, build_model, describe, describe_model
 def mixed():
     parts = [([0, 2], Gaussian(event_shape=2, step=[0.1, 0.0])), ([1], Categorical(levels=4, event_shape=1))]
     parts += [([3], NegativeBinomial(dispersion="per_example", event_shape=1))]
+    parts += [([4, 5], Spiked(slab=LogNormal(event_shape=2, step=[0.0, 1.0]), spike=[0.0, 1.5], event_shape=2))]
     return Mixed(MLP(3, [5], Mixed.outputs_for(parts)), parts=parts)
 
 
@@ -51,13 +65,42 @@ REGISTER = {
             NegativeBinomial(MLP(3, [5], 6), dispersion="per_example"),
         ],
         "poisson": [Poisson(MLP(3, [5], 6))],
+        "zero_inflated_negative_binomial": [
+            ZeroInflatedNegativeBinomial(MLP(3, [5], 6)),
+            ZeroInflatedNegativeBinomial(MLP(3, [5], 6), dispersion="per_example"),
+        ],
+        "beta": [BetaLikelihood(MLP(3, [5], 6), step=0.05)],
+        "beta_binomial": [BetaBinomial(MLP(3, [5], (2, 4, 4)), levels=17)],
+        "continuous_bernoulli": [ContinuousBernoulli(MLP(3, [5], 6))],
+        "gamma": [Gamma(MLP(3, [5], 6), floor=0.01)],
+        "laplace": [Laplace(MLP(3, [5], 6), step=[0.0, 0.5, 1.0])],
+        "log_normal": [LogNormal(MLP(3, [5], 6))],
+        "logistic_mixture": [
+            LogisticMixture(MLP(3, [5], (9, 4, 4)), levels=17, components=3),
+            LogisticMixture(MLP(3, [5], (50, 4, 4))),
+            LogisticMixture(MLP(3, [5], 30)),
+        ],
+        "ordered_logit": [OrderedLogit(MLP(3, [5], 6), levels=4)],
+        "spiked": [Spiked(MLP(3, [5], 6), slab=LogNormal(event_shape=2), spike=0.0)],
+        "student_t": [StudentT(MLP(3, [5], 6))],
         "mixed": [mixed()],
     },
     "posterior": {"gaussian": [GaussianPosterior(MLP((1, 2, 3), [5], 6)), GaussianPosterior(MLP(6, [5], 6), latent=3)]},
     "network": {
         "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2))],
         "rescaled": [Rescaled(MLP(3, [5], 6), loc=8.0, scale=7.5)],
-        "row_features": [RowFeatures(MLP(7, [5], 6), levels=[0, 3, 2, 0], counts=[3], holes=[1])],
+        "row_features": [
+            RowFeatures(MLP(7, [5], 6), levels=[0, 3, 2, 0], counts=[3], holes=[1]),
+            RowFeatures(MLP(5, [5], 6), levels=[60, 0], counts=[], holes=[], embedding=4, many=40),
+        ],
+        "conv_encoder": [
+            ConvEncoder((3, 9, 8), [4, 5], 6),
+            ConvEncoder([1, 8, 8], [4], 6, blocks=2, activation="relu"),
+        ],
+        "conv_decoder": [
+            ConvDecoder(3, [5, 4], (3, 9, 8)),
+            ConvDecoder(3, [4], (1, 8, 8), blocks=1, bias="per_channel"),
+        ],
     },
     "objective": {"elbo": [ELBO(), ELBO(draws=3)], "beta": [Beta(beta=4.0, draws=2)], "iwae": [IWAE(draws=7)]},
 }
@@ -96,7 +139,7 @@ def test_a_whole_model_is_built_again_with_the_same_densities():
     )
     again = build_model(through_toml(describe_model(model)))
     again.load_state_dict(model.state_dict())
-    x = torch.tensor([[0.5, 3.0, -1.0, 7.0], [0.0, 0.0, 2.0, 0.0]])
+    x = torch.tensor([[0.5, 3.0, -1.0, 7.0, 0.0, 1.5], [0.0, 0.0, 2.0, 0.0, 1.25, 2.0]])
     noise = model.noise(5, 2, seed=0)
     assert torch.equal(model.terms(x, noise).log_w, again.terms(x, noise).log_w)
 
@@ -148,6 +191,29 @@ def test_prior_and_posterior_that_disagree_are_refused_with_both_sizes():
 # ── --set ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 TABLES = {"seed": 0, "data": {"name": "x"}, "training": {"batch": 128}, "likelihood": {"network": {"hidden": [8]}}}
+
+
+def test_a_new_kind_keeps_what_both_take_and_drops_the_rest_whatever_the_order():
+    tables = describe_model(
+        VAE(
+            GaussianPrior(3),
+            Bernoulli(ConvDecoder(3, [4], (1, 8, 8), blocks=1)),
+            GaussianPosterior(ConvEncoder((1, 8, 8), [4], 6)),
+        )
+    )
+    asked = {"likelihood.network.hidden": [5], "likelihood.network.kind": "mlp"}
+    changed = with_settings(tables, asked)
+    assert changed["likelihood"]["network"] == {"kind": "mlp", "inputs": 3, "outputs": [1, 8, 8], "hidden": [5]}
+    assert changed["posterior"] == tables["posterior"]
+    assert build_model(changed).likelihood.network.hidden == [5]
+
+
+def test_a_kind_that_does_not_exist_is_answered_when_it_is_built():
+    changed = with_settings(
+        {"posterior": describe(GaussianPosterior(MLP(6, [], 6)), "posterior")}, {"posterior.kind": "gausian"}
+    )
+    with pytest.raises(RecipeError, match=r"unknown kind 'gausian'\. There are: .*Did you mean 'gaussian'"):
+        build(changed["posterior"], "posterior")
 
 
 def test_a_dotted_key_changes_one_value_and_the_original_is_left_alone():

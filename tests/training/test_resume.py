@@ -22,8 +22,15 @@ from vael.training import Engine
 SMALL = {"likelihood.network.hidden": [8], "posterior.network.hidden": [8]}
 PICTURES = {"likelihood": "bernoulli", "latent": 3, "batch": 48, "warm_up": 25, "objective": vael.Beta(2.0)}
 PICTURES |= {"settings": SMALL}
+CONVOLUTIONS = {
+    "likelihood.network.kind": "conv_decoder",
+    "likelihood.network.channels": [4],
+    "posterior.network.kind": "conv_encoder",
+    "posterior.network.channels": [4],
+}
+CONVOLVED = {**PICTURES, "settings": CONVOLUTIONS}
 ROWS = {"settings": {"likelihood.scale": "optimal", **SMALL}, "latent": 2, "batch": 32, "patience": 9}
-CASES = {"digits": PICTURES, "iris": ROWS}
+CASES = {"pictures": ("digits", PICTURES), "convolutions": ("digits", CONVOLVED), "rows": ("iris", ROWS)}
 SCHEDULE = {"steps": 40, "evaluate_every": 10}
 
 
@@ -40,10 +47,11 @@ def end_of(folder):
 
 @pytest.fixture(scope="module", params=CASES)
 def case(request, tmp_path_factory):
-    """Name, settings and end of an uninterrupted run."""
+    """Data, settings and end of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    vael.fit(request.param, output=folder, **CASES[request.param], **SCHEDULE)
-    return request.param, end_of(folder)
+    data, settings = CASES[request.param]
+    vael.fit(data, output=folder, **settings, **SCHEDULE)
+    return data, settings, end_of(folder)
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +85,12 @@ def kill():
     ("step", "number"), [(1, signal.SIGINT), (13, signal.SIGTERM), (20, signal.SIGTERM), (39, signal.SIGINT)]
 )
 def test_stopped_at_any_step_and_resumed_it_ends_as_if_nothing_had_been(case, step, number, monkeypatch, tmp_path):
-    name, whole = case
+    data, settings, whole = case
     stop_at(monkeypatch, step, lambda: signal.raise_signal(number))
     with pytest.raises(
         Interrupted, match=rf"after step {step} of 40; nothing is lost\.\n  Go on with: vael fit --resume"
     ):
-        vael.fit(name, output=tmp_path, **CASES[name], **SCHEDULE)
+        vael.fit(data, output=tmp_path, **settings, **SCHEDULE)
     assert files.load_json(tmp_path / "manifest.json")["state"] == "interrupted"
     vael.resume(tmp_path)
     assert end_of(tmp_path) == whole
@@ -91,11 +99,11 @@ def test_stopped_at_any_step_and_resumed_it_ends_as_if_nothing_had_been(case, st
 
 @pytest.mark.parametrize("steps", [[13], [20], [4, 27, 39]])
 def test_killed_any_number_of_times_it_ends_as_if_nothing_had_been(case, steps, monkeypatch, tmp_path):
-    name, whole = case
+    data, settings, whole = case
     for turn, step in enumerate(steps):
         stop_at(monkeypatch, step, kill)
         with pytest.raises(Killed):
-            vael.fit(name, output=tmp_path, **CASES[name], **SCHEDULE) if turn == 0 else vael.resume(tmp_path)
+            vael.fit(data, output=tmp_path, **settings, **SCHEDULE) if turn == 0 else vael.resume(tmp_path)
     vael.resume(tmp_path)
     assert end_of(tmp_path) == whole
     assert files.load_json(tmp_path / "manifest.json")["state"] == "finished"
@@ -155,7 +163,7 @@ def test_a_kill_while_the_folder_is_laid_out_is_no_dead_end(written, monkeypatch
 
 
 def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(case, monkeypatch, tmp_path):
-    name, whole = case
+    data, settings, whole = case
     plain = files.write_bytes
 
     def full(path, content):
@@ -165,17 +173,17 @@ def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(case, monke
 
     monkeypatch.setattr(files, "write_bytes", full)
     with pytest.raises(WriteError, match="No space left on device"):
-        vael.fit(name, output=tmp_path, **CASES[name], **SCHEDULE)
+        vael.fit(data, output=tmp_path, **settings, **SCHEDULE)
     monkeypatch.undo()
     vael.resume(tmp_path)
     assert end_of(tmp_path) == whole
 
 
 def test_a_torn_line_of_history_is_cut_when_the_run_goes_on(case, monkeypatch, tmp_path):
-    name, whole = case
+    data, settings, whole = case
     stop_at(monkeypatch, 25, kill)
     with pytest.raises(Killed):
-        vael.fit(name, output=tmp_path, **CASES[name], **SCHEDULE)
+        vael.fit(data, output=tmp_path, **settings, **SCHEDULE)
     with (tmp_path / "history.jsonl").open("ab") as file:
         file.write(b'{"step": 30, "epo')
     vael.resume(tmp_path)

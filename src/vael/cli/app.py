@@ -1,5 +1,6 @@
 """The `vael` command: verbs, exit codes, and how a failure is told."""
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ VERBS = {
     "interpolate": "Write examples along the way from one row to another.",
     "report": "Write one HTML page about a run: its numbers, curves, samples and latent space.",
     "compare": "Set runs side by side, with paired errors of their differences.",
+    "recipes": "List the ready recipes.",
+    "reproduce": "Fit a ready recipe again and compare with its expected figures.",
     "data": "Show what is understood of a data set.",
 }
 for order, (verb, sentence) in enumerate(VERBS.items()):
@@ -51,6 +54,9 @@ def run(arguments: list[str]) -> int:
         return INTERRUPTED
     except SystemExit as leaving:
         return int(leaving.code or 0)
+    except BrokenPipeError:
+        # The reader of stdout, such as `head`, has seen enough; what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         return told(error)
     return DONE

@@ -55,8 +55,8 @@ def fit(
     latent
         How many numbers z holds; 16 when left out.
     likelihood
-        One kind for every field, instead of each kind's default: bernoulli, grey_bernoulli, categorical,
-        discretized_logistic, gaussian, negative_binomial or poisson.
+        One law for every field, such as gaussian or student_t, instead of each kind's default; auto for the best of
+        those that fit, by short trials on the validation rows. docs/data.md lists them.
     binarize
         How grey pictures become zeros and ones under the Bernoulli likelihood.
     objective

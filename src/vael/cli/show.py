@@ -69,6 +69,13 @@ class Watcher:
             out.print(f"warning     {text}")
         self.started = time.perf_counter()
 
+    def on_trial(self, event: dict[str, Any]) -> None:
+        count = len(event["fields"])
+        self.console.print(
+            f"auto        {event['kind']} × {count}: {event['law']} against {event['against']}: "
+            f"{event['gain']:+.3f} ± {event['error']:.3f} nats in the validation bound"
+        )
+
     def on_resumed(self, event: dict[str, Any]) -> None:
         self.first_step = event["step"]
         self.console.print(

@@ -201,7 +201,9 @@ def encode(frame: Frame, schema: Schema) -> Split:
         return _array_split(frame, schema.modelled[0], **held)
     rows = np.stack([_values(frame, field) for field in schema.modelled], axis=1)
     missing = np.isnan(rows)
-    jacobian = np.where(missing, 0.0, [log_jacobian(field) for field in schema.modelled]).sum(1)
+    # A hole has no density, and a spike is a mass: neither is rescaled.
+    spikes = np.array([np.nan if field.spike is None else field.seen(field.spike) for field in schema.modelled])
+    jacobian = np.where(missing | (rows == spikes), 0.0, [log_jacobian(field) for field in schema.modelled]).sum(1)
     # Whether a mask exists is the schema's affair, so that every split of one data set has the same form.
     masked = bool(missing.any()) or any(field.missing for field in schema.modelled)
     return Split(
@@ -225,7 +227,7 @@ def _column(frame: Frame, field: Field) -> NDArray[np.generic]:
             f"{frame.name}, {field.name!r}: each example has shape {column.shape[1:]}, "
             f"the model was fitted on {field.shape}.\n  Resize or reshape the data, or fit a model of that shape."
         )
-    if field.kind not in ("binary", "category"):  # whose values are looked up, and refused, one by one
+    if not field.coded:  # whose values are looked up, and refused, one by one
         _refuse_text(frame, field, column)
         _refuse_impossible(frame, field, column)
     return column
@@ -257,6 +259,9 @@ def _refuse_impossible(frame: Frame, field: Field, column: NDArray[np.generic]) 
         wrong |= np.isnan(own)
     if field.kind in tops:
         wrong |= (own < 0) | (own > top)
+    if field.kind == "positive":
+        with_zero = field.resolution > 0 or field.spike == 0
+        wrong |= (own < 0) if with_zero else (own <= 0)
     if field.resolution > 0:
         cells = (own - field.offset) / field.resolution
         wrong |= np.isfinite(own) & (np.abs(cells - np.rint(cells)) > 0.01)
@@ -276,7 +281,8 @@ def expectation(field: Field, top: float) -> str:
     if field.kind in ("image", "count"):
         return f"whole numbers 0 … {top:g}"
     grid = f" on the grid {field.offset:g} + k · {field.resolution:g}" if field.resolution > 0 else ""
-    return ("numbers from 0 to 1" if field.kind == "unit" else "finite numbers") + grid
+    words = {"unit": "numbers from 0 to 1", "positive": "numbers above zero"}
+    return words.get(field.kind, "finite numbers") + grid
 
 
 def _label(field: Field, frame: Frame) -> Tensor | None:

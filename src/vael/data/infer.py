@@ -5,6 +5,7 @@ inferred kind and one the user asked for, so that an override is checked like ev
 """
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vael.data.frame import Frame
-from vael.data.schema import KINDS, Field, Kind, Role, Schema, Value
+from vael.data.schema import KINDS, ON_A_LINE, Field, Kind, Role, Schema, Value
 from vael.data.sources.split import split_words
 from vael.errors import DataError, RecipeError
 
@@ -24,7 +25,9 @@ Floats = NDArray[np.float64]
 
 MOST_LEVELS = 1000  # a category with more is a name, not a kind of thing
 FEWEST_ROWS = 20  # below this, "all distinct" says nothing
-SPIKE = 0.2  # a continuous column with this share of one value is not continuous there
+SPIKE = 0.2  # a column with this share of one value is no law on a line there
+FEWEST_LEVELS = 20  # distinct values: with fewer, ordered whole numbers are answers on a scale, and no law on a line
+SMALL_COUNT = 10
 EXACT = 2.0**53  # beyond it every float64 is whole
 FINEST = 1e-7  # a grid finer than this share of the range is none
 PICTURE_GRIDS = (1 / 15, 1 / 16, 1 / 17, 1 / 255)
@@ -222,29 +225,51 @@ class Facts:
         return grid(self.distinct.astype(np.float64), self._floating_error, PICTURE_GRIDS if self.shape else ())
 
     @cached_property
-    def spike(self) -> str:
-        """A note on the one value that a large share of the rows have, or an empty text."""
+    def spike(self) -> tuple[float, float] | None:
+        """The one value that a large share of the rows have, and its share; None where the others are few or alike."""
         values, counts = np.unique(self.observed, return_counts=True)
-        share = counts.max() / len(self.observed)
-        if share < SPIKE or len(self.observed) < FEWEST_ROWS:
-            return ""
-        return (
-            f"; spike: {100 * share:.3g} % are {values[counts.argmax()]:.6g}, where a density can grow without limit; "
-            f"read log p(x) of this column with care"
-        )
+        share = float(counts.max() / len(self.observed))
+        # The rest must be enough, and varied enough, to have a law of its own.
+        if share < SPIKE or len(self.observed) < FEWEST_ROWS or len(values) < FEWEST_LEVELS:
+            return None
+        return float(values[counts.argmax()]), share
+
+    @cached_property
+    def beside_spike(self) -> Floats:
+        """The observed numbers without the spike."""
+        own = self.observed.astype(np.float64)
+        return own if self.spike is None else own[own != self.spike[0]]
 
     @cached_property
     def long_tailed(self) -> bool:
         """Whether skewness is above 1 and the variance above the mean."""
         values = self.observed.astype(np.float64)
-        mean, spread = values.mean(), values.std()
-        return bool(spread**2 > mean and (((values - mean) / spread) ** 3).mean() > 1.0)
+        return bool(values.var() > values.mean() and _skewness(values) > 1.0)
+
+    @cached_property
+    def counts_up(self) -> bool:
+        """Whether small counts occur among those that are no spike: amounts jump from 0 to hundreds, counts do not."""
+        return self.spike is None or bool(np.quantile(self.beside_spike, 0.01) <= SMALL_COUNT)
+
+    @cached_property
+    def multiplicative(self) -> bool:
+        """Whether the numbers beside a spike are above zero, and their logarithm is nearer to normal than they are."""
+        values = self.beside_spike
+        if len(values) < FEWEST_ROWS or values.min() <= 0 or self.ends[0] < 0:
+            return False
+        skewness = _skewness(values)
+        return skewness > 1.0 and abs(_skewness(np.log(values))) < skewness
 
     @cached_property
     def a_run(self) -> bool:
         """Whether the values are consecutive integers, each once: a row number."""
         low, high = self.ends
         return self.column.dtype.kind in "iu" and len(self.distinct) == len(self.column) == high - low + 1
+
+
+def _skewness(values: Floats) -> float:
+    spread = float(values.std())
+    return float((((values - values.mean()) / spread) ** 3).mean()) if spread > 0 else 0.0
 
 
 def grid(values: Floats, error: float, also: Sequence[float] = ()) -> float:
@@ -314,18 +339,26 @@ def _number_kind(facts: Facts) -> tuple[Kind, str]:
     if len(facts.column) >= FEWEST_ROWS and facts.a_run:
         return "id", "a running number"
     # Marks and scores end at 10 and are no counts, however skewed.
-    if 0 <= low <= 1 and 10 < high < 2**24 and facts.resolution == 1 and facts.long_tailed:
+    if 0 <= low <= 1 and 10 < high < 2**24 and facts.resolution == 1 and facts.long_tailed and facts.counts_up:
         return "count", "whole numbers from 0 or 1 with a long tail"
-    return "real", "whole numbers"
+    places = (high - low) / facts.resolution + 1
+    if len(facts.observed) >= FEWEST_ROWS and places < FEWEST_LEVELS:
+        return "ordinal", f"whole numbers with {places:.0f} places from {low:g} to {high:g}"
+    return _line_kind(facts, "whole numbers")
 
 
 def _fraction_kind(facts: Facts) -> tuple[Kind, str]:
     low, high = facts.ends
-    note = "" if facts.resolution else facts.spike
     # Small quantities in some unit lie between 0 and 1 as well; a proportion comes near both ends.
-    if 0 <= low <= 0.1 and 0.9 <= high <= 1:
-        return "unit", f"numbers from 0 to 1{note}"
-    return "real", f"numbers{note}"
+    if 0 <= low <= 0.1 and 0.9 <= high <= 1 and facts.spike is None:
+        return "unit", "numbers from 0 to 1"
+    return _line_kind(facts, "numbers")
+
+
+def _line_kind(facts: Facts, what: str) -> tuple[Kind, str]:
+    """Kind of numbers on a line, with a note on a value that stands out."""
+    note = "" if facts.spike is None else f"; {100 * facts.spike[1]:.3g} % are {facts.spike[0]:g}"
+    return ("positive", f"{what} above zero with a long tail{note}") if facts.multiplicative else ("real", what + note)
 
 
 def _array_kind(facts: Facts) -> tuple[Kind, str]:
@@ -359,9 +392,10 @@ def _complete(facts: Facts, kind: Kind, why: str, role: Role) -> Field:
         _check(facts, kind)
     if kind == "id" and role == "data":
         role = "ignored"
-    values = tuple(_plain(value) for value in facts.distinct) if kind in ("binary", "category", "constant") else ()
-    levels = len(values) if kind in ("binary", "category") else 0
-    resolution = facts.resolution if kind in ("real", "unit") else 1.0 if kind in ("count", "image") else 0.0
+    values = _values_of(facts, kind)
+    levels = len(values) if kind != "constant" else 0
+    on_a_line = kind in ON_A_LINE and not facts.nothing
+    resolution = facts.resolution if on_a_line else 1.0 if kind in ("count", "image") else 0.0
     if kind == "image":
         levels = int(facts.ends[1]) + 1 if facts.ends[1] < 64 else 256
     return Field(
@@ -373,11 +407,23 @@ def _complete(facts: Facts, kind: Kind, why: str, role: Role) -> Field:
         values=values,
         levels=levels,
         resolution=resolution,
-        offset=facts.offset if kind in ("real", "unit") and resolution else 0.0,
+        offset=facts.offset if on_a_line and resolution else 0.0,
+        ends=facts.ends if on_a_line else (),
+        spike=facts.spike[0] if on_a_line and role == "data" and not facts.shape and facts.spike else None,
         missing=facts.missing,
         marks=facts.marks,
         why=why,
     )
+
+
+def _values_of(facts: Facts, kind: Kind) -> tuple[Value, ...]:
+    """The values of a coded field; of an ordinal one every place from the least to the greatest, seen or not."""
+    if kind == "ordinal" and not facts.nothing:
+        low, high = facts.ends
+        places = np.linspace(low, high, round((high - low) / facts.resolution) + 1)
+        return tuple(_plain(value) for value in places)
+    coded = kind in ("binary", "category", "constant")
+    return tuple(_plain(value) for value in facts.distinct) if coded else ()
 
 
 def _plain(value: object) -> Value:
@@ -393,6 +439,10 @@ def _check(facts: Facts, kind: Kind) -> None:
     elif kind != "id":
         if facts.text:
             raise _unfit(facts, ~facts.absent, "is text, not a number", "category")
+        if kind == "ordinal":
+            _check_places(facts)
+        if kind == "positive" and not facts.resolution and facts.spike is None and facts.ends[0] == 0:
+            raise _unfit(facts, facts.column == 0, "is not above zero", "real")
         if _passes(facts, kind):
             return
         test, complaint = REQUIRED[kind]
@@ -405,7 +455,8 @@ def _passes(facts: Facts, kind: Kind) -> bool:
     """Whether the extremes alone show that every value can be of that kind, so that none need be looked at."""
     low, high = facts.ends
     return (
-        kind == "real"
+        kind in ("real", "ordinal")
+        or (kind == "positive" and low > 0)
         or (kind == "unit" and low >= 0 and high <= 1)
         or (facts.whole and low >= 0 and (kind == "count" or high <= 255))
     )
@@ -414,6 +465,7 @@ def _passes(facts: Facts, kind: Kind) -> bool:
 REQUIRED: dict[str, tuple[Callable[[Floats], NDArray[np.bool_]], str]] = {
     "real": (lambda x: np.isfinite(x), "is not a finite number"),
     "unit": (lambda x: (x >= 0) & (x <= 1), "is not between 0 and 1"),
+    "positive": (lambda x: x >= 0, "is below zero"),
     "count": (lambda x: (x >= 0) & (x == np.rint(x)), "is not a count, a whole number from 0 on"),
     "image": (
         lambda x: (x >= 0) & (x <= 255) & (x == np.rint(x)),
@@ -428,6 +480,17 @@ def _unfit(facts: Facts, bad: NDArray[np.bool_], complaint: str, instead: str) -
         f"{facts.at(bad)}: {value!r} {complaint}.\n"
         f"  Correct the value, leave it empty if it is missing, or say --column {facts.name}={instead}."
     )
+
+
+def _check_places(facts: Facts) -> None:
+    """Raise DataError unless the values lie on a few equal steps."""
+    low, high = facts.ends
+    places = (high - low) / facts.resolution + 1 if facts.resolution else math.inf
+    if places > MOST_LEVELS or len(facts.distinct) < 2:
+        raise DataError(
+            f"{facts.source}, column {facts.name!r}: an ordinal column takes 2 to {MOST_LEVELS} equal steps, it has "
+            f"{places:g} from {low:g} to {high:g}.\n  Say --column {facts.name}=real, or leave the choice to the data."
+        )
 
 
 def _check_levels(facts: Facts, kind: Kind) -> None:

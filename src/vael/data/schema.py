@@ -13,13 +13,14 @@ from typing import Any, Literal, get_args
 
 from vael.errors import RecipeError
 
-Kind = Literal["binary", "image", "unit", "real", "count", "category", "constant", "id"]
+Kind = Literal["binary", "image", "unit", "real", "positive", "count", "ordinal", "category", "constant", "id"]
 Role = Literal["data", "label", "split", "ignored"]
-View = Literal["whole", "standard", "unit", "binary"]
+View = Literal["whole", "standard", "scaled", "unit", "binary"]
 Binarization = Literal["dynamic", "static", "threshold"]
 Value = str | int | float | bool
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+ON_A_LINE: tuple[Kind, ...] = ("real", "positive", "unit")  # scored by a density, or on a grid by the mass of a cell
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,15 @@ class Field:
     kind: What its values are; see docs/data.md for the rules that choose it.
     role: "data" is modelled, "label" is kept beside it, "split" says which rows train, "ignored" is left out.
     dtype: The source's type, which samples get back.
-    values: The values of a binary or category field in the order of their codes; of a constant its one value.
-    levels: How many values a binary, category or image field can take; 0 for the rest.
+    values: The values of a binary, ordinal or category field in the order of their codes; of a constant its one value.
+    levels: How many values a binary, ordinal, category or image field can take; 0 for the rest.
     resolution: Step of the grid the values lie on, in the field's own unit; 0 where they are continuous.
     offset: A value the grid passes through.
+    ends: The least and the greatest value seen, where they are numbers on a line.
+    spike: The one value that a fifth of the rows or more hold, where a law on a line needs to know; else None.
     missing: How many values are missing; `marks` are the texts that say so.
-    view: What a model sees: "whole" numbers or codes as they are, "standard" (x − loc) / scale, "unit" the same
-        with the range brought to [0, 1], "binary" zeros and ones drawn from grey values by `binarization`.
+    view: What a model sees: "whole" numbers or codes as they are, "standard" (x − loc) / scale, "scaled" x / scale,
+        "unit" x with the range brought to [0, 1], "binary" zeros and ones drawn from grey values by `binarization`.
     why: The rule that chose the kind, in words.
     """
 
@@ -49,6 +52,8 @@ class Field:
     levels: int = 0
     resolution: float = 0.0
     offset: float = 0.0
+    ends: tuple[float, ...] = ()
+    spike: float | None = None
     missing: int = 0
     marks: tuple[str, ...] = ()
     view: View = "whole"
@@ -63,10 +68,19 @@ class Field:
         return self.role == "data" and self.kind not in ("constant", "id")
 
     @property
+    def coded(self) -> bool:
+        """Whether its values are few and known, and x holds their codes."""
+        return self.kind in ("binary", "category", "ordinal")
+
+    @property
     def discrete(self) -> bool:
         """Whether its log-probability is that of a value (a mass), not of a point on a line (a density)."""
-        on_a_line = self.kind in ("real", "unit") or self.view == "standard"
+        on_a_line = self.kind in ON_A_LINE or self.view in ("standard", "scaled", "unit")
         return self.resolution > 0 or not on_a_line
+
+    def seen(self, value: float) -> float:
+        """A value of the field's own as the model sees it."""
+        return (value - self.loc) / self.scale
 
     @property
     def step(self) -> float:
@@ -78,16 +92,20 @@ class Field:
         if self.role != "data":
             return f"{self.role}: {self.why}" if self.why else self.role
         parts: list[str] = [str(self.kind)]
-        if self.kind in ("category", "image"):
+        if self.kind in ("category", "ordinal", "image"):
             parts.append(f"{self.levels} levels")
         if self.kind == "constant" and self.values:
             parts.append(f"always {self.values[0]!r}")
-        if self.kind in ("real", "unit"):
+        if self.kind in ON_A_LINE:
             parts.append(f"grid {self.resolution:g}" if self.resolution else "continuous")
+        if self.spike is not None:
+            parts.append(f"spike at {self.spike:g}")
         if self.unit:
             parts.append(self.unit)
         if self.view == "standard":
             parts.append(f"mean {self.loc:.4g}, sd {self.scale:.4g}")
+        if self.view == "scaled":
+            parts.append(f"geometric mean {self.scale:.4g}")
         if self.binarization:
             parts.append(f"{self.binarization} binarisation")
         if self.missing:

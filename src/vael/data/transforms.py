@@ -20,14 +20,20 @@ Floats = NDArray[np.float64]
 def fit_view(field: Field, column: NDArray[np.generic]) -> Field:
     """`field` with the loc and scale of its view fitted on `column`, the rows that training may see.
 
-    "standard" takes mean and standard deviation, "unit" brings the grey levels 0 … levels − 1 to [0, 1].
+    "standard" takes mean and standard deviation, "scaled" the geometric mean of what is above zero, "unit" brings the
+    grey levels 0 … levels − 1 to [0, 1]. A spike is no part of it: the rest's own law is what a scale serves.
     """
     if field.view == "unit" and field.levels > 1:
         return dataclasses.replace(field, loc=0.0, scale=float(field.levels - 1))
-    if field.view != "standard":
+    if field.view not in ("standard", "scaled"):
         return dataclasses.replace(field, loc=0.0, scale=1.0)
     values = column.astype(np.float64)
     values = values[~np.isnan(values)]
+    if field.spike is not None:
+        values = values[values != field.spike]
+    if field.view == "scaled":
+        above = values[values > 0]
+        return dataclasses.replace(field, loc=0.0, scale=float(np.exp(np.log(above).mean())) if above.size else 1.0)
     loc = float(values.mean()) if values.size else 0.0
     # A column may be constant on the training rows alone: its grid, or 1, is then the only scale there is.
     spread = float(values.std()) if values.size else 0.0
@@ -39,8 +45,7 @@ def to_model(field: Field, column: NDArray[np.generic], source: str) -> Floats:
 
     Raises DataError naming row and value when a value is not one the field can take.
     """
-    coded = field.kind in ("binary", "category")
-    values = _codes(field, column, source) if coded else column.astype(np.float64)
+    values = _codes(field, column, source) if field.coded else column.astype(np.float64)
     return (values - field.loc) / field.scale
 
 
@@ -78,7 +83,7 @@ def to_user(field: Field, values: Floats) -> NDArray[np.generic]:
 
     Whole and grey values are clipped into their range before the cast, so no picture wraps round.
     """
-    if field.kind in ("binary", "category") and field.values:
+    if field.coded and field.values:
         codes = np.clip(np.rint(values), 0, len(field.values) - 1).astype(np.int64)
         dtype = object if any(isinstance(value, str) for value in field.values) else np.dtype(field.dtype)
         return np.asarray(field.values, dtype=dtype)[codes]

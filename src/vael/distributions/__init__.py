@@ -1,19 +1,35 @@
 """Densities torch lacks, and closed-form divergences between them."""
 
+from vael.distributions.beta_binomial import BetaBinomial
+from vael.distributions.cells import Cells, log_end_integral, log_integral, log_interval, log_sinhc
+from vael.distributions.continuous_bernoulli import ContinuousBernoulli
 from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian
 from vael.distributions.discretized_logistic import DiscretizedLogistic, discretized_logistic_log_prob
-from vael.distributions.grid_normal import GridNormal, log_interval
+from vael.distributions.inflated import Inflated
 from vael.distributions.kl import closed_kl, find_kl
+from vael.distributions.logistic_mixture import LogisticMixture
+from vael.distributions.precise import PreciseBeta, PreciseGamma, PreciseNegativeBinomial, PrecisePoisson
 from vael.distributions.product import Product
 
 __all__ = [
+    "BetaBinomial",
+    "Cells",
+    "ContinuousBernoulli",
     "DiagonalGaussian",
     "DiscretizedLogistic",
-    "GridNormal",
+    "Inflated",
+    "LogisticMixture",
+    "PreciseBeta",
+    "PreciseGamma",
+    "PreciseNegativeBinomial",
+    "PrecisePoisson",
     "Product",
     "StandardGaussian",
     "closed_kl",
     "discretized_logistic_log_prob",
     "find_kl",
+    "log_end_integral",
+    "log_integral",
     "log_interval",
+    "log_sinhc",
 ]

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
-from vael.data.schema import Field, View
+from vael.data.schema import Field, Kind, View
 from vael.errors import RecipeError, ShapeError
 
 
@@ -29,6 +30,7 @@ class Likelihood(nn.Module, ABC):
 
     parameters_per_feature: ClassVar[int] = 1
     view: ClassVar[View] = "whole"
+    candidate_for: ClassVar[tuple[Kind, ...]] = ()  # the kinds of field for which `--likelihood auto` tries this law
 
     def __init__(self, network: nn.Module | None = None, event_shape: int | Sequence[int] | None = None) -> None:
         super().__init__()
@@ -54,6 +56,16 @@ class Likelihood(nn.Module, ABC):
         """How many network outputs each feature takes."""
         return self.parameters_per_feature
 
+    def decoder_outputs(self, event_shape: Sequence[int]) -> int | list[int]:
+        """`outputs` of a decoder network for x of `event_shape`: P times its first axis."""
+        first, *others = event_shape
+        return [self.width() * first, *others] if others else self.width() * first
+
+    @classmethod
+    def view_for(cls, field: Field) -> View:
+        """How a field has to be seen to be scored."""
+        return "whole" if field.coded else cls.view
+
     def has_density(self) -> bool:
         """Whether log_prob is a log-probability or log-density of x, so that log p(x) has a meaning."""
         return True
@@ -72,7 +84,10 @@ class Likelihood(nn.Module, ABC):
         return mean
 
     def marginal(self, x: Tensor, observed: Tensor) -> Tensor | None:
-        """Real parameters `(P, *event)` that fit x `(N, *event)` without any z; where a decoder may start."""
+        """Real parameters `(P, *event)` that fit x `(N, *event)` without any z; where a decoder may start.
+
+        A law with parameters of its own, such as cut-points, moves them to the same start.
+        """
         return None
 
     @classmethod
@@ -95,7 +110,7 @@ class Likelihood(nn.Module, ABC):
                     f"{name}: levels is {levels}, but field {field.name!r} takes {field.levels} values; the rest "
                     f"would share the last one's probability.\n  Leave levels to the schema."
                 )
-        return list(fields)
+        return [replace(field, spike=None) for field in fields]
 
     @classmethod
     def refusal(cls, field: Field) -> str | None:
@@ -111,7 +126,7 @@ class Likelihood(nn.Module, ABC):
 
     def unpacked(self, out: Tensor) -> Tensor:
         """Network output `(..., P · F₀, F₁ …)` → `(..., P, F₀, F₁ …)`. Raises ShapeError when it does not fit."""
-        rank, each = len(self.event_shape), self.width()
+        rank, each = self.rank, self.width()
         wanted = (each * self.event_shape[0], *self.event_shape[1:])
         if tuple(out.shape[-rank:]) != wanted:
             raise ShapeError(
@@ -138,7 +153,7 @@ class Likelihood(nn.Module, ABC):
         """
         self.check(x)
         parts = self(z, given).log_prob(x)
-        flat: Tensor = parts.flatten(-len(self.event_shape)) if len(self.event_shape) > 1 else parts
+        flat: Tensor = parts.flatten(-self.rank) if self.rank > 1 else parts
         return flat
 
     def check(self, x: Tensor) -> None:
@@ -149,6 +164,11 @@ class Likelihood(nn.Module, ABC):
                 f"(batch, {', '.join(map(str, self.event_shape))}) from the decoder's output.\n"
                 f"  Reshape the data, or build the networks for {tuple(x.shape[1:])}, as in MLP(latent, [400], shape)."
             )
+
+    @property
+    def rank(self) -> int:
+        """How many axes one x has."""
+        return len(self.event_shape)
 
     @property
     def dims(self) -> int:

@@ -24,7 +24,7 @@ class Bernoulli(Likelihood):
 
     def distribution(self, parameters: Tensor) -> BernoulliLaw:
         """Logits `(..., 1, *event)` → Bernoulli of batch shape `(..., *event)`."""
-        return BernoulliLaw(logits=parameters.squeeze(-1 - len(self.event_shape)), validate_args=False)
+        return BernoulliLaw(logits=parameters.squeeze(-1 - self.rank), validate_args=False)
 
     def draw(self, law: Any, generator: Generator | None) -> Tensor:
         return torch.bernoulli(law.probs, generator=generator)
@@ -65,7 +65,7 @@ class GreyBernoulli(Bernoulli):
         return False
 
     def distribution(self, parameters: Tensor) -> GreyLaw:
-        return GreyLaw(logits=parameters.squeeze(-1 - len(self.event_shape)), validate_args=False)
+        return GreyLaw(logits=parameters.squeeze(-1 - self.rank), validate_args=False)
 
     def draw(self, law: Any, generator: Generator | None) -> Tensor:
         mean: Tensor = law.probs

@@ -1,13 +1,13 @@
 """One of several values without an order."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Categorical as CategoricalLaw
 
-from vael.data.schema import Field
+from vael.data.schema import Field, Kind
 from vael.errors import RecipeError
 from vael.likelihoods.base import Likelihood
 
@@ -23,6 +23,8 @@ class Categorical(Likelihood):
         event_shape: Shape of one x; from the network's outputs where it has them.
     """
 
+    candidate_for: ClassVar[tuple[Kind, ...]] = ("ordinal",)
+
     def __init__(
         self, network: nn.Module | None = None, *, levels: int, event_shape: int | Sequence[int] | None = None
     ) -> None:
@@ -36,11 +38,10 @@ class Categorical(Likelihood):
 
     def distribution(self, parameters: Tensor) -> CategoricalLaw:
         """Logits `(..., levels, *event)` → categorical of batch shape `(..., *event)`."""
-        return CategoricalLaw(logits=parameters.movedim(-1 - len(self.event_shape), -1), validate_args=False)
+        return CategoricalLaw(logits=parameters.movedim(-1 - self.rank, -1), validate_args=False)
 
     def draw(self, law: Any, generator: Generator | None) -> Tensor:
-        chosen = torch.multinomial(law.probs.reshape(-1, self.levels), 1, generator=generator)
-        return chosen.reshape(law.batch_shape).to(law.probs.dtype)
+        return draw_code(law, generator)
 
     def centre(self, law: Any) -> Tensor:
         """The likeliest value: codes have no mean."""
@@ -59,4 +60,11 @@ class Categorical(Likelihood):
 
     @classmethod
     def refusal(cls, field: Field) -> str | None:
-        return None if field.kind in ("category", "binary", "image") else "categorical needs a limited set of values"
+        limited = field.coded or field.kind == "image"
+        return None if limited else "categorical needs a limited set of values"
+
+
+def draw_code(law: Any, generator: Generator | None) -> Tensor:
+    """A code for each feature of a categorical law, as a float of the law's type and batch shape."""
+    chosen = torch.multinomial(law.probs.reshape(-1, law.probs.shape[-1]), 1, generator=generator)
+    return chosen.reshape(law.batch_shape).to(law.probs.dtype)

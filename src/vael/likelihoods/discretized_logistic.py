@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
-from vael.data.schema import Field
+from vael.data.schema import Field, Kind
 from vael.distributions.discretized_logistic import DiscretizedLogistic as DiscretizedLogisticLaw
 from vael.errors import RecipeError
 from vael.likelihoods.base import Likelihood, masked_mean
@@ -30,6 +30,7 @@ class DiscretizedLogistic(Likelihood):
     """
 
     parameters_per_feature = 2
+    candidate_for: ClassVar[tuple[Kind, ...]] = ("image",)
 
     def __init__(
         self, network: nn.Module | None = None, *, levels: int = 256, event_shape: int | Sequence[int] | None = None
@@ -42,7 +43,7 @@ class DiscretizedLogistic(Likelihood):
     def distribution(self, parameters: Tensor) -> DiscretizedLogisticLaw:
         """(centre, log scale) `(..., 2, *event)` → binned logistic of batch shape `(..., *event)`."""
         half = (self.levels - 1) / 2
-        centre, log_scale = parameters.unbind(-1 - len(self.event_shape))
+        centre, log_scale = parameters.unbind(-1 - self.rank)
         log_scale = torch.clamp(log_scale, NARROWEST, WIDEST) + math.log(half)
         return DiscretizedLogisticLaw(half + half * centre, log_scale, self.levels)
 

@@ -1,28 +1,24 @@
 """Real numbers with normal noise, whose scale is fixed, learned, predicted or solved for."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.distributions import Distribution, Normal
+from torch.distributions import Normal
 
-from vael.data.schema import Field, View
-from vael.distributions.grid_normal import GridNormal
+from vael.data.schema import Field, Kind, View
+from vael.distributions.cells import log_interval
 from vael.errors import RecipeError
-from vael.likelihoods.base import Likelihood
+from vael.likelihoods.continuous import Continuous, needs_a_line
 
 Scale = Literal["shared", "per_feature", "per_example", "optimal"]
 
 
-class Gaussian(Likelihood):
+class Gaussian(Continuous):
     """Real features with independent normal noise.
 
         p(x_f|z) = N(x_f; loc_f(z), scale²),        loc = network(z)
-
-    On a grid (`step` > 0) a value is scored by the probability of its cell, Φ((x + step/2 − loc)/scale) −
-    Φ((x − step/2 − loc)/scale), since a density there could be bought without limit by a narrow scale.
 
     Args:
         network: z → loc; for scale="per_example" z → (loc, log scale), twice the outputs.
@@ -35,11 +31,10 @@ class Gaussian(Likelihood):
     """
 
     view: ClassVar[View] = "standard"
+    candidate_for: ClassVar[tuple[Kind, ...]] = ("real", "unit", "positive")
     log_scale: nn.Parameter
     mean_square: Tensor
     batches: Tensor
-    _step: Tensor
-    _floor: Tensor
 
     def __init__(
         self,
@@ -56,14 +51,8 @@ class Gaussian(Likelihood):
             )
         if not isinstance(scale, str) and not scale > 0:
             raise RecipeError(f"Gaussian: a fixed scale must be above 0, got {scale}.")
-        self.scale, self.step, self.floor = scale, step, floor
-        super().__init__(network, event_shape)
-        steps = torch.as_tensor(step, dtype=torch.float64)  # narrowed to the data's type where it is used
-        self.on_grid = bool((steps > 0).any())
-        self.register_buffer("_step", steps, persistent=False)
-        self.register_buffer(
-            "_floor", torch.where(steps > 0, steps / 2, torch.full_like(steps, floor)), persistent=False
-        )
+        self.scale = scale
+        super().__init__(network, step=step, floor=floor, event_shape=event_shape)
         self._make_scale()
 
     def _make_scale(self) -> None:
@@ -77,17 +66,18 @@ class Gaussian(Likelihood):
     def width(self) -> int:
         return 2 if self.scale == "per_example" else 1
 
-    def distribution(self, parameters: Tensor) -> Distribution:
-        """(loc[, log scale]) `(..., P, *event)` → normal, or grid normal, of batch shape `(..., *event)`."""
-        axis = -1 - len(self.event_shape)
+    def density(self, parameters: Tensor) -> Normal:
+        """(loc[, log scale]) `(..., P, *event)` → normal of batch shape `(..., *event)`."""
+        axis = -1 - self.rank
         loc, *predicted = parameters.unbind(axis)
         return self._law(loc, self._learned_scale(loc, predicted[0] if predicted else None))
 
-    def _law(self, loc: Tensor, scale: Tensor) -> Distribution:
-        scale = scale.expand(loc.shape)
-        if self.on_grid:
-            return GridNormal(loc, scale, self._step.to(loc.dtype))
-        return Normal(loc, scale, validate_args=False)
+    def _law(self, loc: Tensor, scale: Tensor) -> Normal:
+        return Normal(loc, scale.expand(loc.shape), validate_args=False)
+
+    def log_mass(self, law: Any, value: Tensor, step: Tensor) -> Tensor:
+        """Φ((x + step/2 − loc)/scale) − Φ((x − step/2 − loc)/scale), in logs."""
+        return log_interval((value - law.loc) / law.scale, step / law.scale)
 
     def _learned_scale(self, loc: Tensor, predicted: Tensor | None) -> Tensor:
         if not isinstance(self.scale, str):
@@ -95,7 +85,7 @@ class Gaussian(Likelihood):
         floor = self._floor.to(loc.dtype)
         if self.scale == "optimal":
             return torch.maximum(self.mean_square.sqrt().to(loc.dtype), floor)
-        return floor + (self.log_scale if predicted is None else predicted).exp()
+        return self.floored(self.log_scale if predicted is None else predicted)
 
     def noise_scale(self, like: Tensor) -> Tensor:
         """The scale where it does not depend on z, in the type of `like`: shape `()` or `(*event)`."""
@@ -121,30 +111,19 @@ class Gaussian(Likelihood):
             self.batches += 1
             weight = torch.clamp(1 / self.batches, min=0.01)  # a plain mean at first, then the last 100 batches
             self.mean_square += weight * (error - self.mean_square)
-        parts = self._law(law.mean, torch.maximum(error.sqrt(), self._floor.to(error.dtype))).log_prob(x)
-        return parts.flatten(-len(self.event_shape))
+        normal = self._law(law.mean, torch.maximum(error.sqrt(), self._floor.to(error.dtype)))
+        parts: Tensor = self.on_cells(normal).log_prob(x)
+        return parts.flatten(-self.rank)
 
-    def draw(self, law: Any, generator: Generator | None) -> Tensor:
+    def draw_density(self, law: Any, generator: Generator | None) -> Tensor:
         eps = torch.empty_like(law.mean).normal_(generator=generator)
         return torch.addcmul(law.mean, law.scale, eps)
 
-    def scored(self, fields: Sequence[Field]) -> list[Field]:
-        """On a grid by the mass of a cell; with `step` 0 by a density, whatever grid the schema knows of."""
-        super().scored(fields)
-        steps = torch.as_tensor(self.step, dtype=torch.float64).expand(len(fields)).tolist()
-        for field, step in zip(fields, steps, strict=True):
-            if step and abs(step - field.step) > 1e-6 * step:
-                raise RecipeError(
-                    f"Gaussian: step is {step:g}, but the grid of field {field.name!r} is {field.step:g} in the units "
-                    f"of x.\n  Leave step to the schema, or set it to 0 to score a density."
-                )
-        return [field if step else replace(field, resolution=0.0) for field, step in zip(fields, steps, strict=True)]
-
     @classmethod
-    def arguments(cls, fields: Sequence[Field]) -> dict[str, Any]:
-        steps = [field.step for field in fields]
-        return {"step": steps[0] if len(set(steps)) == 1 else steps}
+    def view_for(cls, field: Field) -> View:
+        """Pictures in [0, 1], so that a scale is the σ of the literature; other numbers standardised."""
+        return "unit" if field.kind == "image" else super().view_for(field)
 
     @classmethod
     def refusal(cls, field: Field) -> str | None:
-        return "Gaussian needs numbers with an order" if field.kind in ("category", "binary") else None
+        return needs_a_line(cls, field)

@@ -1,6 +1,8 @@
 """Tensor to tensor. No probability in here."""
 
+from vael.networks.conv import ConvDecoder, ConvEncoder
 from vael.networks.inputs import Rescaled, RowFeatures
-from vael.networks.mlp import MLP, affine_map, as_shape
+from vael.networks.mlp import MLP, affine_map
+from vael.networks.shapes import as_shape
 
-__all__ = ["MLP", "Rescaled", "RowFeatures", "affine_map", "as_shape"]
+__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "Rescaled", "RowFeatures", "affine_map", "as_shape"]

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from vael.errors import RecipeError
+
 
 class Rescaled(nn.Module):
     """(x − loc) / scale, then another network: for grey values 0 … levels − 1.
@@ -25,17 +27,23 @@ class Rescaled(nn.Module):
         return out
 
 
+MANY = 50  # levels of a category above which a learned embedding may stand for its zeros and one
+
+
 class RowFeatures(nn.Module):
     """A row of a table as features, then another network; a hole is a zero and a flag.
 
-    A number stays as it is, a count c becomes log(1 + c), a category of L levels L zeros with a one, and every column
-    that can be missing adds a 1 where it was observed.
+    A number, or a code whose order means something, stays as it is; a count c becomes log(1 + c); a category of L
+    levels L zeros with a one, or, with more than `many` levels, `embedding` learned numbers; and every column that can
+    be missing adds a 1 where it was observed.
 
     Args:
-        network: What comes after; its inputs are `RowFeatures.width(levels, holes)` features.
-        levels: For each column the number of its levels, 0 for a number or a count, 2 for zero or one.
+        network: What comes after; its inputs are `RowFeatures.width(levels, holes, embedding, many)` features.
+        levels: For each column the number of its levels, 0 for a number, an ordered code or a count, 2 for zero or one.
         counts: Numbers of the columns that hold counts.
         holes: Numbers of the columns that can be missing.
+        embedding: How many numbers stand for a category of many levels; 0 for zeros with a one throughout.
+        many: How many levels are still written as zeros with a one.
     """
 
     takes_mask = True
@@ -44,22 +52,47 @@ class RowFeatures(nn.Module):
     _holes: Tensor
 
     def __init__(
-        self, network: nn.Module, *, levels: Sequence[int], counts: Sequence[int], holes: Sequence[int]
+        self,
+        network: nn.Module,
+        *,
+        levels: Sequence[int],
+        counts: Sequence[int],
+        holes: Sequence[int],
+        embedding: int = 0,
+        many: int = MANY,
     ) -> None:
         super().__init__()
+        if embedding < 0 or many < 2:
+            raise RecipeError(
+                f"RowFeatures: embedding must be at least 0 and many at least 2, got {embedding} and {many}."
+            )
         self.network = network
         self.levels, self.counts, self.holes = list(levels), list(counts), list(holes)
+        self.embedding, self.many = embedding, many
         self.outputs = network.outputs
         self._coded = [column for column, level in enumerate(levels) if level > 2]
+        self.embedded = nn.ModuleDict(
+            {str(column): embedding_of(levels[column], embedding) for column in self._coded if self._wide(column)}
+        )
         plain = [column for column, level in enumerate(levels) if level <= 2 and column not in set(counts)]
         self.register_buffer("_plain", torch.tensor(plain, dtype=torch.int64), persistent=False)
         self.register_buffer("_counts", torch.tensor(self.counts, dtype=torch.int64), persistent=False)
         self.register_buffer("_holes", torch.tensor(self.holes, dtype=torch.int64), persistent=False)
 
     @staticmethod
-    def width(levels: Sequence[int], holes: Sequence[int]) -> int:
+    def width(levels: Sequence[int], holes: Sequence[int], embedding: int = 0, many: int = MANY) -> int:
         """How many features a row becomes."""
-        return sum(level if level > 2 else 1 for level in levels) + len(holes)
+        coded = [embedding if embedding and level > many else level for level in levels if level > 2]
+        return sum(coded) + len(levels) - len(coded) + len(holes)
+
+    def _wide(self, column: int) -> bool:
+        return self.embedding > 0 and self.levels[column] > self.many
+
+    def _features(self, column: int, codes: Tensor, dtype: torch.dtype) -> Tensor:
+        if self._wide(column):
+            learned: Tensor = self.embedded[str(column)](codes)
+            return learned
+        return one_hot(codes, self.levels[column]).to(dtype)
 
     def forward(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """x `(B, F)` and observed `(B, F)` booleans, or None when nothing is missing."""
@@ -67,8 +100,14 @@ class RowFeatures(nn.Module):
         values = x * seen
         pieces = [values.index_select(-1, self._plain), torch.log1p(values.index_select(-1, self._counts))]
         for column in self._coded:
-            flags = one_hot(values[:, column].long(), self.levels[column]).to(x.dtype)
-            pieces.append(flags * seen[:, column, None])
+            pieces.append(self._features(column, values[:, column].long(), x.dtype) * seen[:, column, None])
         pieces.append(seen.index_select(-1, self._holes))
         out: Tensor = self.network(torch.cat(pieces, -1))
         return out
+
+
+def embedding_of(levels: int, width: int) -> nn.Embedding:
+    """`width` learned numbers for each level, of length about one, as zeros with a one are."""
+    table = nn.Embedding(levels, width)
+    nn.init.normal_(table.weight, std=width**-0.5)
+    return table

@@ -7,22 +7,9 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from vael.errors import RecipeError, ShapeError
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "silu": nn.SiLU,
-    "gelu": nn.GELU,
-    "softplus": nn.Softplus,
-}
-
-Shape = int | Sequence[int]
-
-
-def as_shape(shape: Shape) -> tuple[int, ...]:
-    """`shape` as a tuple: 784 is (784,)."""
-    return (shape,) if isinstance(shape, int) else tuple(shape)
+from vael.errors import RecipeError
+from vael.networks.activations import activation_of
+from vael.networks.shapes import Shape, as_shape, leading_axes
 
 
 class MLP(nn.Module):
@@ -39,33 +26,32 @@ class MLP(nn.Module):
 
     def __init__(self, inputs: Shape, hidden: Sequence[int], outputs: Shape, *, activation: str = "relu") -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise RecipeError(f"MLP: unknown activation {activation!r}. There are: {', '.join(ACTIVATIONS)}.")
         widths = [prod(as_shape(inputs)), *hidden, prod(as_shape(outputs))]
         if min(widths) < 1:
             raise RecipeError(f"MLP: every layer needs at least one unit, got {widths}.")
         self.inputs, self.hidden, self.outputs, self.activation = inputs, list(hidden), outputs, activation
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), ACTIVATIONS[activation]()]
+            layers += [nn.Linear(before, after), activation_of(activation, "MLP")]
         self.layers = nn.Sequential(*layers[:-1])
 
     @property
     def head(self) -> nn.Linear:
-        """The last linear layer, whose bias a likelihood may start at the data's own marginal."""
+        """The last linear layer."""
         last = self.layers[-1]
         assert isinstance(last, nn.Linear)
         return last
 
+    @torch.no_grad()
+    def begin(self, values: Tensor) -> None:
+        """Start a decoder at the data's marginal: the last bias becomes `values`, as many as there are outputs."""
+        self.head.bias.copy_(values.flatten())
+
     def forward(self, x: Tensor) -> Tensor:
         """Raises ShapeError when the last axes of x are not `inputs`."""
-        shape = as_shape(self.inputs)
-        if tuple(x.shape[x.dim() - len(shape) :]) != shape:
-            raise ShapeError(
-                f"MLP: got {tuple(x.shape)}, expected (…, {', '.join(map(str, shape))}).\n"
-                f"  Reshape the data, or build the network with other inputs."
-            )
-        out: Tensor = self.layers(x.flatten(-len(shape)) if len(shape) > 1 else x)
+        leading_axes(x, self.inputs, "MLP")
+        flattened = len(as_shape(self.inputs))
+        out: Tensor = self.layers(x.flatten(-flattened) if flattened > 1 else x)
         outputs = as_shape(self.outputs)
         return out.unflatten(-1, outputs) if len(outputs) > 1 else out
 

@@ -17,6 +17,7 @@ from vael.files import sole_writer
 from vael.likelihoods import Likelihood, Mixed
 from vael.models import VAE
 from vael.objectives import ELBO, Objective
+from vael.runs import auto
 from vael.runs.folder import RunFolder, next_folder
 from vael.runs.recipe import MODEL, build, build_model, describe, describe_model, with_settings
 from vael.runs.run import Run, reread
@@ -65,7 +66,8 @@ def fit(
 
     data: A built-in name, a path, an array `(N, *event)`, a data frame or a dict of columns.
     output: The run folder; `runs/<data>-1`, -2, … when left out. An existing run is never overwritten.
-    latent: Size of z, 16 when left out. likelihood: A kind for every field; each kind's default when left out.
+    latent: Size of z, 16 when left out. likelihood: A kind for every field; each kind's default when left out; "auto"
+        for the best of those that fit, by short trials on the validation rows.
     binarize: "dynamic", "static" or "threshold", for grey pictures under the Bernoulli likelihood.
     objective: What is maximised; the ELBO when left out. model: A model built by hand, trained as it is.
     kinds, ignore, label: Overrides of the inferred schema. missing: Further texts that mark a missing value.
@@ -80,7 +82,7 @@ def fit(
     plan = resolve(
         frame, latent=latent, likelihood=likelihood, binarize=binarize, objective=objective, model=model,
         kinds=kinds or {}, ignore=ignore, label=label, split=split or {}, seed=seed, settings=settings or {},
-        training=training,
+        training=training, watch=watch,
     )  # fmt: skip
     _check_device(device)
     folder = RunFolder(next_folder(frame.name) if output is None else output)
@@ -121,6 +123,7 @@ def resolve(
     objective: Objective | None, model: VAE | None, kinds: Mapping[str, str], ignore: Sequence[str],
     label: Sequence[str],
     split: Mapping[str, float], seed: int, settings: Mapping[str, Any], training: Mapping[str, Any],
+    watch: Watch,
 ) -> Plan:  # fmt: skip
     """Every question answered: schema, likelihoods, views, splits, sizes, steps; a recipe that repeats the run."""
     if latent is not None and not (isinstance(latent, int) and latent >= 1):
@@ -130,7 +133,12 @@ def resolve(
     if objective is not None and not (callable(objective) and hasattr(objective, "draws")):
         raise RecipeError(f"fit: objective must be an object such as vael.IWAE(draws=50), got {objective!r}.")
     schema = infer(frame, kinds=dict(kinds), ignore=list(ignore), label=list(label))
-    chosen = defaults.choose(schema, likelihood) if model is None else chosen_by(model, schema)
+    if model is not None:
+        chosen = chosen_by(model, schema)
+    elif likelihood == "auto":
+        chosen = auto.choose(auto.Trials(frame, schema, latent or defaults.LATENT, split, seed, binarize), watch)
+    else:
+        chosen = defaults.choose(schema, likelihood)
     schema = defaults.with_views(schema, chosen, binarize)
     data = prepare(frame, schema, fractions=split, seed=seed)
     with torch.random.fork_rng(devices=[]):
@@ -204,9 +212,8 @@ def _fit_outputs(likelihood: dict[str, Any], schema: Schema) -> None:
     network = likelihood.get("network", {})
     if likelihood["kind"] not in ("mixed", "foreign") and "outputs" in network:
         rest = {key: value for key, value in likelihood.items() if key != "network"}
-        first, *others = schema.event_shape
-        width = build({**rest, "event_shape": [first, *others]}, "likelihood").width()
-        likelihood["network"] = {**network, "outputs": [width * first, *others] if others else width * first}
+        bare = build({**rest, "event_shape": list(schema.event_shape)}, "likelihood")
+        likelihood["network"] = {**network, "outputs": bare.decoder_outputs(schema.event_shape)}
 
 
 def _check_device(device: str) -> None:

@@ -37,10 +37,14 @@ def members(room: str) -> dict[str, type]:
     return {kind_of(m): m for m in classes if not getattr(m, "_is_protocol", False) and not issubclass(m, tuple)}
 
 
+def room_of(place: str) -> str:
+    """The room whose members stand at a place such as "likelihood" or "posterior.network"."""
+    return "network" if place.endswith("network") else place.split(".")[0]
+
+
 def describe(thing: object, place: str) -> Table:
     """The table that builds `thing` again; a class from outside `vael` becomes kind = "foreign"."""
-    room = "network" if place.endswith("network") else place.split(".")[0]
-    if members(room).get(kind_of(type(thing))) is not type(thing):
+    if members(room_of(place)).get(kind_of(type(thing))) is not type(thing):
         return {"kind": "foreign", "class": f"{type(thing).__module__}.{type(thing).__qualname__}"}
     table: Table = {"kind": kind_of(type(thing))}
     for name, parameter in inspect.signature(type(thing)).parameters.items():
@@ -78,8 +82,7 @@ def build(table: Mapping[str, Any], place: str, modules: Mapping[str, nn.Module]
     modules: Foreign modules by their place. Raises RecipeError on an unknown kind or key, or a foreign module that
     was not given.
     """
-    room = "network" if place.endswith("network") else place.split(".")[0]
-    known, keys = members(room), dict(table)
+    known, keys = members(room_of(place)), dict(table)
     kind = keys.pop("kind", None)
     if kind == "foreign":
         return _foreign(place, table, modules or {})
@@ -133,9 +136,13 @@ def build_model(tables: Mapping[str, Any], modules: Mapping[str, nn.Module] | No
 
 
 def with_settings(tables: Table, settings: Mapping[str, Any]) -> Table:
-    """The recipe with dotted keys replaced, such as {"training.batch": 64}. Raises RecipeError for an unknown table."""
+    """The recipe with dotted keys replaced, such as {"training.batch": 64}. Raises RecipeError for an unknown table.
+
+    A new `kind` keeps the arguments that it takes too, such as a network's inputs and outputs, and drops the others.
+    """
     changed = {key: dict(value) if isinstance(value, Mapping) else value for key, value in tables.items()}
-    for dotted, value in settings.items():
+    kinds_first = sorted(settings.items(), key=lambda item: not item[0].endswith(".kind"))
+    for dotted, value in kinds_first:
         *path, key = dotted.replace("-", "_").split(".")
         table = changed
         for step in path:
@@ -148,4 +155,15 @@ def with_settings(tables: Table, settings: Mapping[str, Any]) -> Table:
         if not path:
             raise RecipeError(f"--set {dotted}: name a table and a key, such as training.batch=64.")
         table[key] = value
+        if key == "kind" and room_of(".".join(path)) in ROOMS:
+            keep_what_it_takes(table, ".".join(path))
     return changed
+
+
+def keep_what_it_takes(table: Table, place: str) -> None:
+    """Drop the arguments that the class a table now names does not take; `build` answers a name that does not exist."""
+    member = members(room_of(place)).get(table["kind"])
+    if member is not None:
+        taken = inspect.signature(member).parameters
+        for key in set(table) - {"kind", *taken}:
+            del table[key]

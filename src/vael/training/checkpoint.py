@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from vael.errors import DamagedFile
@@ -51,14 +52,19 @@ def restore(engine: Engine, tensors: dict[str, Tensor], notes: dict[str, str]) -
     for name, parameter in engine.model.named_parameters():
         parameter.requires_grad_(name not in frozen)
         if f"optimizer.exp_avg.{name}" in tensors:
-            held = {moment: tensors[f"optimizer.{moment}.{name}"].clone().to(device) for moment in MOMENTS}
-            engine.optimizer.state[parameter] = held
+            saved = {moment: tensors[f"optimizer.{moment}.{name}"].to(device) for moment in MOMENTS}
+            engine.optimizer.state[parameter] = {moment: laid_out(saved[moment], parameter) for moment in saved}
         else:
             engine.optimizer.state.pop(parameter, None)
     engine.bound.monitor.copy_(tensors["monitor"])
     counters = json.loads(notes["counters"])
     engine.step, engine.slowdown, engine.since_reset = counters["step"], counters["slowdown"], counters["since_reset"]
     return Progress(**json.loads(notes["progress"]))
+
+
+def laid_out(saved: Tensor, parameter: Tensor) -> Tensor:
+    """A copy of `saved` in the memory order of its parameter, which fused AdamW takes for granted and never checks."""
+    return saved.clone() if saved.shape != parameter.shape else torch.empty_like(parameter).copy_(saved)
 
 
 def load_checkpoint(path: Path, engine: Engine) -> Progress:

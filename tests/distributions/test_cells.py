@@ -1,4 +1,6 @@
-"""Interval probabilities of a normal law: masses, tails, narrow and wide cells, gradients."""
+"""Cells of continuous laws: closed forms against mpmath, quadrature against scipy, tails, ends, gradients."""
+
+import math
 
 import pytest
 import torch
@@ -6,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from vael.distributions import GridNormal, log_interval
+from vael.distributions import Cells, log_end_integral, log_integral, log_interval
+
+
+def normal_cells(loc: torch.Tensor, scale: torch.Tensor, step: torch.Tensor) -> Cells:
+    """A normal law scored by log Φ differences."""
+    normal = torch.distributions.Normal(loc, scale)
+    return Cells(normal, step, lambda law, value, width: log_interval((value - law.loc) / law.scale, width / law.scale))
 
 
 def truth(centre: float, width: float) -> float:
@@ -32,7 +40,7 @@ def test_the_masses_of_all_cells_sum_to_one(loc, log_scale, ratio):
     scale = 2.718281828459045**log_scale
     step = ratio * scale
     cells = torch.arange(-12 * scale - step, 12 * scale + step, step, dtype=torch.float64) + loc
-    law = GridNormal(
+    law = normal_cells(
         torch.tensor([loc], dtype=torch.float64),
         torch.tensor([scale], dtype=torch.float64),
         torch.tensor([step], dtype=torch.float64),
@@ -41,7 +49,7 @@ def test_the_masses_of_all_cells_sum_to_one(loc, log_scale, ratio):
 
 
 def test_a_fine_grid_is_the_density_times_the_step():
-    law = GridNormal(torch.zeros(1).double(), torch.ones(1).double(), torch.full((1,), 1e-4, dtype=torch.float64))
+    law = normal_cells(torch.zeros(1).double(), torch.ones(1).double(), torch.full((1,), 1e-4, dtype=torch.float64))
     x = torch.tensor([[0.3], [2.0], [-4.0]], dtype=torch.float64)
     density = torch.distributions.Normal(0.0, 1.0).log_prob(x)
     assert_close(law.log_prob(x), density + torch.log(torch.tensor(1e-4, dtype=torch.float64)), atol=1e-8, rtol=0)
@@ -49,7 +57,7 @@ def test_a_fine_grid_is_the_density_times_the_step():
 
 def test_where_the_step_is_zero_it_is_the_density():
     step = torch.tensor([0.0, 0.5], dtype=torch.float64)
-    law = GridNormal(torch.zeros(2).double(), torch.full((2,), 0.7, dtype=torch.float64), step)
+    law = normal_cells(torch.zeros(2).double(), torch.full((2,), 0.7, dtype=torch.float64), step)
     x = torch.tensor([[0.2, 0.5]], dtype=torch.float64)
     found = law.log_prob(x)[0]
     assert found[0].item() == pytest.approx(
@@ -73,3 +81,25 @@ def test_float32_agrees_with_float64_over_the_working_range():
     centre, width = torch.meshgrid(torch.linspace(-8, 8, 81), torch.logspace(-4, 1, 40), indexing="ij")
     single = log_interval(centre, width)
     assert_close(single.double(), log_interval(centre.double(), width.double()), atol=2e-4, rtol=1e-4)
+
+
+@given(loc=st.floats(-2, 2), log_scale=st.floats(-1, 2), distance=st.floats(-5, 5))
+def test_quadrature_over_a_cell_of_two_scales_is_the_interval_probability(loc, log_scale, distance):
+    """Eight Gauss–Legendre nodes over two deviations, out to five of them."""
+    scale = 2.718281828459045**log_scale
+    value = loc + distance * scale
+    law = torch.distributions.Normal(torch.tensor(loc).double(), torch.tensor(scale).double())
+    lower, upper = torch.tensor(value - scale).double(), torch.tensor(value + scale).double()
+    expected = log_interval((torch.tensor(value).double() - loc) / scale, torch.tensor(2.0).double())
+    assert_close(log_integral(law.log_prob, lower, upper), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("power", [0.05, 0.3, 0.8, 1.0, 1.7, 6.0])
+@pytest.mark.parametrize("width", [0.01, 0.5, 2.0])
+def test_the_end_of_a_half_line_is_integrated_through_its_singularity(power, width):
+    """∫ t^{a−1} e^{−t} dt from 0 to w is the lower incomplete gamma function, which scipy has."""
+    from scipy import special
+
+    found = log_end_integral(lambda t: -t, torch.tensor(power).double(), torch.tensor(width).double())
+    expected = math.log(special.gammainc(power, width)) + special.gammaln(power)
+    assert float(found) == pytest.approx(expected, abs=1e-5)

@@ -1,0 +1,29 @@
+"""vael recipes: the ready recipes there are."""
+
+from vael.cli.options import Json
+
+
+def recipes(*, json: Json = False) -> None:
+    """List the ready recipes: published experiments with the figures to expect.
+
+    Run one with `vael reproduce NAME`, or start from one with `vael fit --recipe NAME`.
+    Example: vael recipes
+    """
+    from dataclasses import asdict
+
+    from vael.cli.show import say, say_json
+    from vael.runs import ready
+
+    found = [ready.read(name) for name in ready.names()]
+    for recipe in found:
+        about = recipe.about
+        source = ", ".join(
+            text for text in (about.paper, f"arXiv {about.arxiv}" if about.arxiv else "", str(about.year or "")) if text
+        )
+        runs = f"{len(recipe.arms)} runs, " if recipe.arms else ""
+        say(recipe.name)
+        say(f"  {about.title}")
+        say(f"  {source}")
+        say(f"  data {recipe.fit['data']}; {runs}about {about.minutes:g} minutes" if about.minutes else "")
+    if json:
+        say_json({"recipes": [{"name": recipe.name, **asdict(recipe.about)} for recipe in found]})

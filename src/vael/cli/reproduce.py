@@ -1,0 +1,45 @@
+"""vael reproduce: a published figure, fitted again."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from vael.cli.options import Device, Json, Output
+
+
+def reproduce(
+    recipe: str,
+    /,
+    *,
+    output: Output = None,
+    device: Device = "cpu",
+    quiet: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Fit and evaluate a ready RECIPE, and print what is expected beside what came; fails when a figure is missed.
+
+    Example: vael reproduce bbans-mnist
+
+    Parameters
+    ----------
+    recipe
+        A name from `vael recipes`, or a .toml file.
+    output
+        Where its runs go, runs/<recipe>-1, -2, … when left out; runs that stand there are taken up where they ended.
+    quiet
+        No progress on stderr.
+    """
+    from vael.cli.show import Watcher, say, say_json
+    from vael.errors import TrainingError
+    from vael.runs.fit import nothing
+    from vael.runs.reproduce import reproduce as run_again
+
+    found = run_again(recipe, output=output, device=device, watch=nothing if quiet else Watcher())
+    for verdict in found.verdicts:
+        say(str(verdict))
+    say(f"runs        {found.folder}")
+    if json:
+        say_json(found.to_json())
+    if not found.met:
+        missed = sum(not verdict.met for verdict in found.verdicts)
+        raise TrainingError(f"{recipe}: {missed} of {len(found.verdicts)} expected figures are missed.")

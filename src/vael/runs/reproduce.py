@@ -1,0 +1,128 @@
+"""vael reproduce: run a ready recipe and set what it gives beside what is expected."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vael.evaluation import Evaluation
+from vael.runs.compare import compare
+from vael.runs.fit import fit, nothing, resume
+from vael.runs.folder import RunFolder, next_folder
+from vael.runs.ready import Expected, Ready, read
+from vael.runs.run import Run, load
+
+Watch = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An expectation and what came of it.
+
+    got: The figure, or by how much the highest arm exceeds another; error: its standard error, None where it has none.
+    met: Whether it lies within the tolerance, or above zero.
+    """
+
+    figure: str
+    arm: str | None
+    expected: float
+    tolerance: float | None
+    got: float | None
+    error: float | None
+    met: bool
+    source: str
+
+    def __str__(self) -> str:
+        verdict = "met" if self.met else "MISSED"
+        got = "none" if self.got is None else _told(self.got, self.error)
+        name = self.figure + (f" {self.arm}" if self.arm else "")
+        wanted = _told(self.expected, self.tolerance) if self.tolerance is not None else "above 0"
+        return f"{name:<28} expected {wanted:<20} got {got:<20} {verdict:<7} {self.source}"
+
+
+def _told(value: float, error: float | None) -> str:
+    digits = 4 if abs(value) < 10 else 2
+    return (f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if error is not None else "")).replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What `reproduce` found: the folder of the runs, and a verdict for every expected figure."""
+
+    recipe: str
+    folder: str
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def met(self) -> bool:
+        """Whether every expectation is met."""
+        return all(verdict.met for verdict in self.verdicts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "met": self.met}
+
+
+def reproduce(
+    recipe: str | Path, *, output: str | Path | None = None, device: str = "cpu", watch: Watch = nothing
+) -> Reproduction:
+    """Fit and evaluate what a ready recipe describes, and compare with its expected figures.
+
+    recipe: A name of `vael recipes`, or a .toml file. output: Where the runs go, one folder for each arm; runs that
+    stand there are taken up where they ended. watch: Called with every event of the fits.
+
+    Raises RecipeError on an unknown recipe, DataError where its data are not at hand.
+    """
+    ready = read(recipe)
+    folder = next_folder(ready.name) if output is None else Path(output)
+    runs = {arm: _run(ready, arm, folder / arm if arm else folder, device, watch) for arm in ready.arms or [None]}
+    found = {arm: run.evaluate(**ready.evaluate) for arm, run in runs.items()}
+    verdicts: list[Verdict] = []
+    for expected in ready.expected:
+        if expected.highest is None:
+            verdicts.append(_measured(expected, found[expected.arm]))
+        else:
+            verdicts += _order(expected, runs, ready)
+    return Reproduction(ready.name, str(folder), tuple(verdicts))
+
+
+def _run(ready: Ready, arm: str | None, folder: Path, device: str, watch: Watch) -> Run:
+    """The run of an arm: the one that stands in `folder`, resumed where it was stopped, or a new one."""
+    if RunFolder(folder).manifest.exists():
+        if RunFolder(folder).state == "finished":
+            return load(folder, device=device)
+        return resume(folder, device=device, watch=watch)
+    return fit(**ready.arguments(arm), output=folder, device=device, watch=watch)
+
+
+def _measured(expected: Expected, found: Evaluation) -> Verdict:
+    value = getattr(found, expected.figure)
+    got = getattr(value, "value", value)
+    assert expected.value is not None  # checked when the recipe was read
+    assert expected.tolerance is not None
+    met = got is not None and abs(got - expected.value) <= expected.tolerance
+    return Verdict(
+        expected.figure,
+        expected.arm,
+        expected.value,
+        expected.tolerance,
+        got,
+        getattr(value, "standard_error", None),
+        met,
+        expected.source,
+    )
+
+
+def _order(expected: Expected, runs: dict[str | None, Run], ready: Ready) -> list[Verdict]:
+    """By how much the highest arm exceeds each other one, with paired standard errors over the examples."""
+    options = {key: value for key, value in ready.evaluate.items() if key in ("draws", "max_examples", "split", "seed")}
+    found = []
+    for other in expected.among:
+        both = compare(runs[other], runs[expected.highest], **options)
+        margin = (both.runs[1].difference or {}).get(expected.figure)
+        got = None if margin is None else margin.value
+        met = got is not None and got > 0
+        error = None if margin is None else margin.standard_error
+        name = f"{expected.highest} − {other}"
+        found.append(Verdict(expected.figure, name, 0.0, None, got, error, met, expected.source))
+    return found

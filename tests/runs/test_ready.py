@@ -1,0 +1,133 @@
+"""Ready recipes: read, refused in words, run again beside what is expected of them."""
+
+import json
+
+import pytest
+
+from vael.cli.app import run as command
+from vael.errors import RecipeError
+from vael.runs import ready
+from vael.runs.reproduce import reproduce
+
+SMALL = """
+[about]
+title = "Irises, quickly"
+minutes = 0.1
+
+[fit]
+data = "iris"
+latent = 2
+steps = 40
+
+[evaluate]
+draws = 20
+"""
+ARMS = """
+[arms.wide.settings]
+"training.learning_rate" = 0.003
+
+[arms.still.settings]
+"training.learning_rate" = 1e-9
+
+[[expected]]
+figure = "evidence"
+highest = "wide"
+among = ["still"]
+source = "a model that learns nothing is worse"
+"""
+
+
+def written(tmp_path, text: str):
+    path = tmp_path / "own.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ready.names())
+def test_every_recipe_that_comes_with_vael_is_whole(name):
+    recipe = ready.read(name)
+    assert recipe.about.title
+    assert recipe.about.paper
+    assert recipe.expected
+    assert all(expected.source for expected in recipe.expected)
+    for arm in recipe.arms or [None]:
+        assert set(recipe.arguments(arm)) <= set(ready.fit_keys())
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[fit]\nlatent = 2", r"needs a table \[fit\] that says at least data = NAME"),
+        ("[fit]\ndata = 'iris'\nlatnet = 2", r"\[fit\]: unknown key 'latnet'.* Did you mean 'latent'"),
+        ("[fit]\ndata = 'iris'\nwatch = 2", r"\[fit\]: unknown key 'watch'"),
+        ("[fit]\ndata = 'iris'\n[evaluate]\ndraw = 2", r"\[evaluate\]: unknown key 'draw'.* Did you mean 'draws'"),
+        ("[fit]\ndata = 'iris'\n[abuot]\n", r"unknown key 'abuot'.* Did you mean 'about'"),
+        (
+            "[fit]\ndata = 'iris'\n[[expected]]\nfigure = 'elbo'",
+            "needs a value and its tolerance, or highest and among",
+        ),
+        (SMALL + ARMS.replace('["still"]', '["stil"]'), "no arm 'stil'. Did you mean 'still'"),
+        ("fit = [", "is not valid TOML"),
+    ],
+)
+def test_what_is_no_recipe_is_refused_with_the_place(tmp_path, text, complaint):
+    with pytest.raises(RecipeError, match=complaint):
+        ready.read(written(tmp_path, text))
+
+
+def test_an_unknown_name_is_answered_with_the_names_there_are():
+    with pytest.raises(RecipeError, match=r"is not one of .*bbans-mnist.* Did you mean 'bbans-mnist'"):
+        ready.read("bbans-mnits")
+    assert ready.read("bbans_mnist").name == "bbans-mnist"
+
+
+def test_an_arm_takes_the_place_of_what_fit_says_and_settings_are_merged():
+    recipe = ready.parse(
+        SMALL + '[fit.settings]\n"training.clip" = 5\n[arms.a]\nlatent = 3\n[arms.a.settings]\n"training.batch" = 8\n',
+        "own", "own.toml",
+    )  # fmt: skip
+    assert recipe.arguments("a")["latent"] == 3
+    assert recipe.arguments("a")["settings"] == {"training.clip": 5, "training.batch": 8}
+    assert recipe.arguments()["settings"] == {"training.clip": 5}
+    with pytest.raises(RecipeError, match=r"no arm 'b'\. There are: a"):
+        recipe.arguments("b")
+
+
+def expecting(value: float, tolerance: float) -> str:
+    return SMALL + f'[[expected]]\nfigure = "elbo"\nvalue = {value}\ntolerance = {tolerance}\nsource = "by hand"\n'
+
+
+def test_a_figure_is_met_within_its_tolerance_and_missed_beyond_it(tmp_path, capsys):
+    found = reproduce(written(tmp_path, expecting(0.0, 1e6)), output=tmp_path / "runs")
+    (verdict,) = found.verdicts
+    assert found.met
+    assert verdict.got == pytest.approx(
+        json.loads((tmp_path / "runs" / "evaluation.json").read_text())["elbo"]["value"]
+    )
+    narrow = written(tmp_path, expecting(verdict.got + 1.0, 0.9))
+    assert command(["reproduce", str(narrow), "-o", str(tmp_path / "runs"), "--quiet", "--json"]) == 1
+    printed = capsys.readouterr()
+    assert "MISSED" in printed.out
+    assert "1 of 1 expected figures are missed" in printed.err
+    assert json.loads(printed.out.splitlines()[-1])["met"] is False
+
+
+def test_arms_are_compared_example_by_example_and_finished_runs_are_not_fitted_again(tmp_path):
+    events: list[dict] = []
+    path = written(tmp_path, SMALL + ARMS)
+    found = reproduce(path, output=tmp_path / "runs", watch=events.append)
+    (verdict,) = found.verdicts
+    assert verdict.met
+    assert verdict.got > 3 * verdict.error > 0
+    assert {event["event"] for event in events} >= {"plan", "finished"}
+    events.clear()
+    assert reproduce(path, output=tmp_path / "runs", watch=events.append) == found
+    assert not events
+
+
+def test_the_recipes_are_listed_with_their_source(capsys):
+    assert command(["recipes", "--json"]) == 0
+    printed = capsys.readouterr().out
+    for name in ready.names():
+        assert name in printed
+    assert {one["name"] for one in json.loads(printed.splitlines()[-1])["recipes"]} == set(ready.names())
