@@ -12,11 +12,13 @@ from scipy.stats import multivariate_normal, norm
 import vael
 from vael import DataError, RecipeError, compare
 from vael.cli.app import run as command
+from vael.data import Field
 from vael.files import dump_json
 from vael.likelihoods import Gaussian
 from vael.networks import MLP
 from vael.posteriors import GaussianPosterior
 from vael.priors import GaussianPrior
+from vael.runs.compare import unlike
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +163,17 @@ def test_another_split_has_no_difference(fitted):
 def test_a_mass_and_a_density_have_no_difference(fitted):
     plain, dense = fitted("digits"), fitted("digits", likelihood="gaussian", settings={"likelihood.step": 0.0})
     assert "field 'x' is scored by a density there, a probability mass here" in reason(plain, dense)
+
+
+def test_a_spike_and_none_have_no_common_measure_off_the_grid():
+    plain = Field("a", "real", view="standard")
+    spiked = dataclasses.replace(plain, spike=0.0)
+    words = "a density everywhere there, a mass at one value and a density beside it here"
+    assert words in unlike(spiked, plain)
+    assert unlike(spiked, spiked) is None
+    on_grid = [dataclasses.replace(field, resolution=1.0) for field in (spiked, plain)]
+    assert unlike(*on_grid) is None  # masses of cells either way
+    assert "grid of 0.5 there, 1 here" in unlike(on_grid[0], dataclasses.replace(spiked, resolution=0.5))
 
 
 def test_two_laws_of_one_measure_have_one(fitted):

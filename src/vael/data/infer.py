@@ -232,7 +232,7 @@ class Facts:
         if len(self.observed) < FEWEST_ROWS or len(values) < FEWEST_LEVELS:
             return None
         next_one, most = np.sort(counts)[-2:]
-        # Off a grid a density grows without limit at any value that repeats; on one only a towering value needs an atom.
+        # Off a grid a density grows without limit at a value that repeats; on one only a towering value needs an atom.
         if most < SPIKE * len(self.observed) or (self.resolution and most < STANDS_OUT * next_one):
             return None
         return float(values[counts.argmax()]), float(most / len(self.observed))

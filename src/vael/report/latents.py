@@ -1,5 +1,6 @@
 """The latent space: where the examples lie, what each unit carries, what the places between decode to."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,8 +80,10 @@ def scatter(subject: Subject, means: Floats) -> Gallery:
     words = draw_points(figure, axes, subject, flat.places[:POINTS])
     standard = is_standard(subject)
     if standard:
-        for radius in (1.1774, 2.4477):  # √(−2 log(1 − p)) for p = 50 % and 95 %
-            axes.add_patch(Circle(flat.centre, radius, fill=False, color=INK, linewidth=0.6, linestyle=(0, (4, 3))))
+        for share in (0.5, 0.95):
+            axes.add_patch(
+                Circle(flat.centre, radius_of(share), fill=False, color=INK, linewidth=0.6, linestyle=(0, (4, 3)))
+            )
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel(flat.names[0])
     axes.set_ylabel(flat.names[1])
@@ -92,6 +95,11 @@ def scatter(subject: Subject, means: Floats) -> Gallery:
         "nothing of the width of its posterior."
     )
     return Gallery([Picture(as_svg(figure), "posterior means of the examples")], caption, size="large")
+
+
+def radius_of(share: float) -> float:
+    """Radius of the circle that holds that share of N(0, I) in a plane: P(|z| < r) = 1 − exp(−r²/2)."""
+    return math.sqrt(-2 * math.log(1 - share))
 
 
 def is_standard(subject: Subject) -> bool:

@@ -26,7 +26,7 @@ def numbers(subject: Subject) -> Section:
     if subject.kept is None:
         blocks.append(
             Text(
-                "No evaluation of these weights was kept in the run folder, so this is a small one, made for the page. "
+                "The run folder keeps no whole evaluation of these weights, so this is a small one, made for the page. "
                 "`vael evaluate` makes a thorough one and keeps it."
             )
         )

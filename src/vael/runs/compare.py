@@ -206,10 +206,10 @@ def obstacle(first: Run, other: Run, its: Split, others: Split, *, own: bool) ->
     missing = {field.name for field in first.schema.modelled} ^ set(fields)
     if missing:
         return f"only one of them models {', '.join(map(repr, sorted(missing)))}"
-    return next((text for field in first.schema.modelled if (text := _measured(field, fields[field.name]))), None)
+    return next((text for field in first.schema.modelled if (text := unlike(field, fields[field.name]))), None)
 
 
-def _measured(here: Field, there: Field) -> str | None:
+def unlike(here: Field, there: Field) -> str | None:
     """Why two fields of one name have no common measure, or None."""
     name = f"field {here.name!r}"
     if here.shape != there.shape:
@@ -219,6 +219,9 @@ def _measured(here: Field, there: Field) -> str | None:
     if here.discrete != there.discrete:
         words = ("a density", "a probability mass")
         return f"{name} is scored by {words[there.discrete]} there, {words[here.discrete]} here"
+    if not here.discrete and here.spike != there.spike:
+        words = ("a density everywhere", "a mass at one value and a density beside it")
+        return f"{name} is scored by {words[there.spike is not None]} there, {words[here.spike is not None]} here"
     if here.resolution > 0 and there.resolution > 0 and here.resolution != there.resolution:
         return f"{name} lies on a grid of {there.resolution:g} there, {here.resolution:g} here"
     return None

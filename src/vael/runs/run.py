@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vael import applications, evaluation
-from vael.data import Data, Frame, Reading, Schema, Split, decode, prepare, source_rows
+from vael.data import Data, Frame, Reading, Schema, Split, decode, fingerprint, prepare, source_rows
 from vael.data import encode as encode_frame
 from vael.data.sources import read_like
 from vael.errors import DamagedFile, DataError, RecipeError, WriteError
@@ -180,7 +180,7 @@ class Run:
             found = load_json(self.folder.evaluation)
         except DamagedFile:
             return None
-        return found if found["weights"] == sha256(read_bytes(self.folder.model)) else None
+        return found if found.get("weights") == sha256(read_bytes(self.folder.model)) else None
 
     def _frame(self, data: object) -> Frame:
         """`data` read as the run's own were, but for a column that splits them, which other data need not have."""
@@ -221,13 +221,12 @@ def reread(recipe: Mapping[str, Any], schema: Schema, data: object | None = None
         )
     reading = Reading.of(about)
     frame = read_like(about["source"] if data is None else data, schema, reading)
-    found = prepare(frame, schema, fractions=reading.shares, seed=recipe["seed"])
-    if found.fingerprint != about["fingerprint"]:
+    if fingerprint(frame) != about["fingerprint"]:
         raise DataError(
-            f"{found.name}: the data are not those the run was fitted on; its splits would not be the same.\n"
+            f"{frame.name}: the data are not those the run was fitted on; its splits would not be the same.\n"
             f"  Put the original data back, or name them as other data to measure the run on."
         )
-    return found
+    return prepare(frame, schema, fractions=reading.shares, seed=recipe["seed"])
 
 
 def load(run: str | Path | None = None, *, modules: Mapping[str, nn.Module] | None = None, device: str = "cpu") -> Run:
