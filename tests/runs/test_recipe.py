@@ -20,7 +20,7 @@ from vael.likelihoods import (
 from vael.models import VAE
 from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
 from vael.objectives import ELBO, IWAE, Beta
-from vael.posteriors import GaussianPosterior
+from vael.posteriors import FullGaussianPosterior, GaussianPosterior, LowRankGaussianPosterior
 from vael.priors import GaussianPrior
 from vael.runs.recipe import ROOMS, build, build_model, describe, describe_model, members, with_settings
 
@@ -53,7 +53,14 @@ REGISTER = {
         "poisson": [Poisson(MLP(3, [5], 6))],
         "mixed": [mixed()],
     },
-    "posterior": {"gaussian": [GaussianPosterior(MLP((1, 2, 3), [5], 6)), GaussianPosterior(MLP(6, [5], 6), latent=3)]},
+    "posterior": {
+        "gaussian": [GaussianPosterior(MLP((1, 2, 3), [5], 6)), GaussianPosterior(MLP(6, [5], 6), latent=3)],
+        "full_gaussian": [FullGaussianPosterior(MLP(6, [5], 9))],
+        "low_rank_gaussian": [
+            LowRankGaussianPosterior(MLP(6, [5], 12)),
+            LowRankGaussianPosterior(MLP(6, [5], 15), latent=3, rank=3),
+        ],
+    },
     "network": {
         "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2))],
         "rescaled": [Rescaled(MLP(3, [5], 6), loc=8.0, scale=7.5)],

@@ -58,6 +58,51 @@ def test_no_other_diagonal_q_does_better_than_the_best():
         assert number(ELBO()(other)) < best - 1e-3
 
 
+@pytest.mark.parametrize("model", [WORLD.model_with_full_posterior(), WORLD.model_with_low_rank_posterior()])
+def test_with_its_own_correlated_posterior_the_bound_is_the_evidence(model):
+    assert number(ELBO()(model.terms(X, cubature(2)))) == pytest.approx(-10.477006172979, abs=1e-9)
+    log_w = model.terms(X, model.noise(50, 1, seed=0)).log_w
+    assert_close(
+        log_w, torch.full((50, 1), -10.477006172979, dtype=torch.float64), **ROUNDING
+    )  # every single weight is p(x)
+
+
+@pytest.mark.parametrize("kind", ["full", "low_rank"])
+def test_at_its_own_posterior_the_bound_has_no_slope_left(kind):
+    """ELBO = log p(x) − KL(q‖posterior): the encoder's gradient is zero there, and away from it points back."""
+    model = getattr(WORLD, f"model_with_{kind}_posterior")()
+    ELBO()(model.terms(X, cubature(2))).sum().backward()
+    assert max(float(p.grad.abs().max()) for p in model.posterior.parameters()) < 1e-9
+    for place in range(len(model.posterior.network.head.bias)):
+        with torch.no_grad():
+            model.posterior.network.head.bias[place] += 0.05
+        assert number(ELBO()(model.terms(X, cubature(2)))) < -10.477006172979 - 1e-5
+        with torch.no_grad():
+            model.posterior.network.head.bias[place] -= 0.05
+
+
+@pytest.mark.parametrize("kind", ["full", "low_rank"])
+def test_gradients_through_a_correlated_posterior_are_finite_differences(kind):
+    model = getattr(WORLD, f"model_with_{kind}_posterior")()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)).double()
+    noise = model.noise(3, 1, seed=0)
+    for objective in (ELBO(draws=3), IWAE(draws=3)):
+        model.zero_grad()
+        objective(model.terms(X, noise)).sum().backward()
+        for name, parameter in model.named_parameters():
+            for place in range(parameter.numel()):
+                values = []
+                for step in (1e-6, -1e-6):
+                    with torch.no_grad():
+                        parameter.view(-1)[place] += step
+                        values.append(number(objective(model.terms(X, noise)).sum()))
+                        parameter.view(-1)[place] -= step
+                slope = (values[0] - values[1]) / 2e-6
+                assert float(parameter.grad.view(-1)[place]) == pytest.approx(slope, rel=1e-5, abs=1e-6), name
+
+
 @pytest.mark.parametrize(("loc", "spread"), [(LOC, SPREAD), (LOC * 5, SPREAD / 10), (-LOC, SPREAD * 3)])
 def test_evidence_is_elbo_plus_divergence_to_the_posterior_for_any_q(loc, spread):
     model = WORLD.model(loc, spread)
