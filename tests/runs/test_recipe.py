@@ -19,7 +19,7 @@ from vael.likelihoods import (
 )
 from vael.models import VAE
 from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
-from vael.objectives import ELBO, IWAE, Beta
+from vael.objectives import ELBO, IWAE, Beta, Capacity, FreeBits
 from vael.posteriors import FullGaussianPosterior, GaussianPosterior, LowRankGaussianPosterior
 from vael.priors import GaussianPrior
 from vael.runs.recipe import ROOMS, build, build_model, describe, describe_model, members, with_settings
@@ -77,7 +77,13 @@ REGISTER = {
             ConvDecoder(3, [4], (1, 8, 8), blocks=1, bias="per_channel"),
         ],
     },
-    "objective": {"elbo": [ELBO(), ELBO(draws=3)], "beta": [Beta(beta=4.0, draws=2)], "iwae": [IWAE(draws=7)]},
+    "objective": {
+        "elbo": [ELBO(), ELBO(draws=3)],
+        "beta": [Beta(beta=4.0, draws=2)],
+        "iwae": [IWAE(draws=7)],
+        "free_bits": [FreeBits(), FreeBits(bits=0.5, draws=2)],
+        "capacity": [Capacity(), Capacity(capacity=5.0, weight=30.0, draws=2)],
+    },
 }
 CASES = [(room, kind, thing) for room, kinds in REGISTER.items() for kind, things in kinds.items() for thing in things]
 

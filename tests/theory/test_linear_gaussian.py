@@ -11,7 +11,7 @@ import torch
 from torch.testing import assert_close
 from worlds import Linear, cubature, cubature_for, split_of
 
-from vael import ELBO, IWAE, Batch, Beta
+from vael import ELBO, IWAE, VAE, Batch, Beta, Capacity, FreeBits
 from vael.diagnostics import unit_rates
 from vael.distributions import DiagonalGaussian, find_kl
 from vael.evidence import LinearGaussian, exact, importance, linear_gaussian
@@ -231,6 +231,41 @@ def test_the_beta_optimum_is_where_gradient_ascent_ends(beta):
     assert number(model.terms(x, noise).rate.mean()) == pytest.approx(
         float(0.5 * torch.log(torch.clamp(EIGENVALUES / (beta * 0.25), min=1)).sum()), abs=2e-3
     )
+
+
+def climbed(objective: object) -> tuple[VAE, torch.Tensor]:
+    """A linear model after gradient ascent on `objective` over the six eigenvalues, and its exact noise."""
+    torch.manual_seed(1)
+    x, noise = examples_with(EIGENVALUES), cubature_for(6, 12)
+    model = Linear(0.3 * torch.randn(6, 6).double(), torch.zeros(6).double(), 0.25).model()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1200, eta_min=1e-5)
+    for _ in range(1200):
+        optimizer.zero_grad()
+        (-objective(model.terms(x, noise)).mean()).backward()
+        optimizer.step()
+        schedule.step()
+    return model, noise
+
+
+def test_under_free_bits_no_unit_dies_where_under_the_elbo_two_do():
+    """With σ² = 0.25 the eigenvalues 0.2 and 0.1 carry nothing; a floor of 0.3 nats keeps every unit at it or above."""
+    x = examples_with(EIGENVALUES)
+    rates = {}
+    for name, objective in {"elbo": ELBO(), "free": FreeBits(bits=0.3)}.items():
+        model, _ = climbed(objective)
+        rates[name] = unit_rates(model.posterior(x), model.prior()).mean(0)
+    assert int((rates["elbo"] < 0.02).sum()) == 2
+    assert rates["free"].min() > 0.3 - 0.02
+
+
+def test_capacity_ends_on_the_rate_distortion_curve_at_its_capacity():
+    """At C nats the least distortion is that of the β whose rate is C: reverse water-filling, here β = 2."""
+    model, noise = climbed(Capacity(capacity=2.079442, weight=10.0))
+    terms = model.terms(examples_with(EIGENVALUES), noise)
+    assert number(terms.rate.mean()) == pytest.approx(2.079442, abs=0.01)
+    total = 2 * 0.25 * (terms.distortion.mean() - 3 * math.log(2 * math.pi * 0.25))
+    assert number(total) == pytest.approx(2.1, abs=0.01)
 
 
 def test_optimal_shared_noise_is_the_mean_squared_error_under_q():

@@ -1,6 +1,5 @@
 """vael fit: from data to a run."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +17,9 @@ def fit(
     latent: int | None = None,
     likelihood: str | None = None,
     binarize: Literal["dynamic", "static", "threshold"] | None = None,
-    objective: Literal["elbo", "beta", "iwae"] = "elbo",
+    prior: str | None = None,
+    posterior: str | None = None,
+    objective: str | None = None,
     beta: float | None = None,
     draws: int | None = None,
     epochs: float | None = None,
@@ -26,6 +27,7 @@ def fit(
     batch: int | None = None,
     learning_rate: float | None = None,
     warm_up: int | None = None,
+    cycles: int | None = None,
     patience: int | None = None,
     column: Annotated[list[str] | None, Parameter(negative="")] = None,
     ignore: Annotated[list[str] | None, Parameter(negative="")] = None,
@@ -59,12 +61,17 @@ def fit(
         discretized_logistic, gaussian, negative_binomial or poisson.
     binarize
         How grey pictures become zeros and ones under the Bernoulli likelihood.
+    prior
+        A kind of prior; gaussian, the standard normal, when left out.
+    posterior
+        A kind of posterior, such as full_gaussian; gaussian, with independent latents, when left out.
     objective
-        What is maximised; the ELBO at β = 1 is reported in any case.
+        A kind of objective, such as beta, free_bits or iwae; elbo when left out. The ELBO at β = 1 is reported in any
+        case. Other arguments of a kind are given by --set, as in --set objective.bits=0.2.
     beta
         Weight of the rate in the beta objective.
     draws
-        Draws of z per example in training; 1 for elbo and beta, 50 for iwae when left out.
+        Draws of z per example in training; the objective's own number when left out, 1 for most, 50 for iwae.
     epochs
         Passes through the training rows; chosen by size when left out.
     steps
@@ -75,6 +82,8 @@ def fit(
         Of AdamW at the start; 0.001 when left out.
     warm_up
         Steps over which the rate's weight rises to its full value.
+    cycles
+        How often the warm-up is gone through, at even distances; 1 when left out.
     patience
         Evaluations without a better validation bound after which to stop; 0 for never.
     column
@@ -96,48 +105,56 @@ def fit(
         No progress on stderr.
     """
     from vael.cli.show import Watcher, note, say, say_json
-    from vael.objectives import ELBO, IWAE, Beta, Objective
     from vael.runs import fit as fit_run
     from vael.runs import latest_folder
     from vael.runs import resume as resume_run
     from vael.runs.fit import nothing
 
     watch = nothing if quiet else Watcher()
-    given: dict[str, Any] = {} if draws is None else {"draws": draws}
-    beta_given: dict[str, Any] = {} if beta is None else {"beta": beta}
+    aim: dict[str, Any] = {"draws": draws, "beta": beta}
+    aim = {key: value for key, value in aim.items() if value is not None}
     asked: dict[str, Any] = {
         "epochs": epochs,
         "steps": steps,
         "batch": batch,
         "learning_rate": learning_rate,
         "warm_up": warm_up,
+        "cycles": cycles,
         "patience": patience,
     }
     asked = {key: value for key, value in asked.items() if value is not None}
     if resume:
         choices = {"latent": latent, "likelihood": likelihood, "binarize": binarize, "column": column, "ignore": ignore}
-        choices |= {"label": label, "missing": missing, "split": split, "set": set_, **asked, **given, **beta_given}
+        choices |= {"label": label, "missing": missing, "split": split, "set": set_, **asked, **aim}
+        choices |= {"prior": prior, "posterior": posterior, "objective": objective}
         refuse_with_resume({name for name, value in choices.items() if value is not None})
         run = resume_run(output or latest_folder(unfinished=True), data=data, device=device, watch=watch)
     else:
         if data is None:
             raise RecipeError("fit: DATA is missing. Name a built-in set such as digits, or a .npy, .npz or .csv file.")
-        if beta is not None and objective != "beta":
-            raise RecipeError(f"--beta {beta}: goes with --objective beta, got {objective}.")
-        aims: dict[str, Callable[..., Objective]] = {"elbo": ELBO, "iwae": IWAE}
-        aim = Beta(**given, **beta_given) if objective == "beta" else aims[objective](**given)
+        settings = {**arguments_of(objective or "elbo", aim), **values(set_ or [], "--set")}
         run = fit_run(
-            data, output=output, latent=latent, likelihood=likelihood, binarize=binarize, objective=aim,
-            kinds=pairs(column or [], "--column"), ignore=ignore or [], label=label or [], missing=missing or [],
-            split=shares(split or []),
-            seed=seed, settings=values(set_ or [], "--set"), device=device, watch=watch,
-            **asked,
+            data, output=output, latent=latent, likelihood=likelihood, binarize=binarize, prior=prior,
+            posterior=posterior, objective=objective, kinds=pairs(column or [], "--column"), ignore=ignore or [],
+            label=label or [], missing=missing or [], split=shares(split or []), seed=seed, settings=settings,
+            device=device, watch=watch, **asked,
         )  # fmt: skip
     say(f"run         {run.folder}")
     if not quiet:
         note(f"next        vael evaluate {run.folder}    vael sample {run.folder} -n 64")
     if json:
         say_json(summary(run))
+
+
+def arguments_of(objective: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Options that are arguments of the objective, as settings. Raises RecipeError for one that it does not take."""
+    from vael.runs.recipe import members, takes
+
+    for name, value in given.items():
+        if not takes("objective", objective, name):
+            fitting = [kind for kind in members("objective") if takes("objective", kind, name)]
+            raise RecipeError(f"--{name} {value}: goes with --objective {' or '.join(fitting)}, got {objective}.")
+    return {f"objective.{name}": value for name, value in given.items()}
 
 
 def refuse_with_resume(given: set[str]) -> None:
