@@ -65,7 +65,7 @@ class Linear:
         root = torch.linalg.cholesky(self._covariance())
         scale = root.diagonal()
         row, column = torch.tril_indices(self.latent, self.latent, -1)
-        outputs = [scale.log(), (root / scale[:, None])[row, column]]
+        outputs = [scale.log(), self.latent * (root / scale[:, None])[row, column]]
         return self._with(FullGaussianPosterior, outputs)
 
     def model_with_low_rank_posterior(self) -> VAE:
