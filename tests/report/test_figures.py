@@ -13,7 +13,7 @@ from worlds import split_of
 
 import vael
 from vael.data import Field
-from vael.report.columns import bins, coded, grouped, histogram, linear_part, plain
+from vael.report.columns import Marginal, bins, coded, grouped, histogram, linear_part, numbered, plain
 from vael.report.drawing import drawable, is_drawable
 from vael.report.latents import manifold, plane, radius_of
 from vael.report.pictures import chain
@@ -102,6 +102,18 @@ def test_rare_levels_stand_together_and_every_level_is_somewhere():
 def test_levels_that_have_an_order_keep_it():
     names, _ = grouped(Field("b", "binary", values=(0, 1), levels=2), np.asarray([0.1, 0.9]))
     assert names == ["0", "1"]
+
+
+def test_many_ordered_levels_are_drawn_as_the_numbers_they_are():
+    levels = tuple(range(2, 42, 2))
+    field = Field("o", "ordinal", values=levels, levels=20)
+    own = np.asarray([2, 40, 8])
+    found = numbered(Marginal(field, coded(field, own), coded(field, own[::-1])))
+    assert found.data.values.tolist() == [2, 40, 8]
+    assert found.samples.values.tolist() == [8, 40, 2]
+    assert (found.field.resolution, found.field.offset, found.field.values) == (2, 2, ())
+    holed = numbered(Marginal(field, None, coded(field, np.asarray([4, None], dtype=object))))
+    np.testing.assert_array_equal(holed.samples.values, [4, np.nan])
 
 
 def test_labels_keep_beginning_and_end_and_letters_that_can_be_drawn():

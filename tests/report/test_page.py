@@ -1,5 +1,6 @@
 """The page: whole, self-contained, escaped, repeatable, and true to the run's numbers."""
 
+import dataclasses
 import io
 import json
 import re
@@ -19,6 +20,9 @@ import vael
 from vael import DataError
 from vael.cli.app import run as command
 from vael.data import originals
+from vael.report.blocks import Quantity
+from vael.report.latents import units
+from vael.report.numbers import sharpened
 
 TABLE = ["fitted", "numbers", "learning", "columns", "pairs", "latents", "units", "next"]
 PICTURES = ["fitted", "numbers", "learning", "reconstructions", "samples", "ways", "latents", "units", "next"]
@@ -159,8 +163,8 @@ def test_the_numbers_are_those_of_the_kept_evaluation(runs, tmp_path):
     for key, sign in (("elbo", -1), ("rate", 1), ("distortion", 1), ("evidence", 1)):
         assert page.data[key] == sign * kept[key]["value"]
         assert page.data[f"{key}-error"] == kept[key]["standard_error"]
-        shown = f"{sign * kept[key]['value']:,.2f} ± {kept[key]['standard_error']:.2f}".replace("-", "−")
-        assert shown in page.texts["numbers"]
+        shown = [f"{sign * kept[key]['value']:,.{n}f} ± {kept[key]['standard_error']:.{n}f}" for n in (2, 3, 4)]
+        assert any(text.replace("-", "−") in page.texts["numbers"] for text in shown)
     assert page.data["bits_per_dim"] == kept["bits_per_dim"]
     seen = -kept["evidence"]["value"] / kept["bits_per_dim"] / np.log(2)
     assert page.data["bits_per_dim-error"] == pytest.approx(kept["evidence"]["standard_error"] / seen / np.log(2))
@@ -172,6 +176,12 @@ def test_the_numbers_are_those_of_the_kept_evaluation(runs, tmp_path):
         assert words in text
     assert "a small one" not in text
     assert f"{kept['active_units']} of 4 latents are active" in page.texts["units"]
+
+
+@pytest.mark.parametrize(("error", "shown"), [(0.74, 2), (0.005, 2), (0.0043, 3), (0.0009, 4), (0.0, 2), (None, 2)])
+def test_the_smallest_error_is_never_shown_as_nothing(error, shown):
+    rows = [Quantity("rate", "rate", 1.25, error, "nats", ""), Quantity("bits/dim", "b", 1.0, 1e-5, "bits", "")]
+    assert [row.digits for row in sharpened(rows)] == [shown, 2]
 
 
 def test_an_evaluation_of_other_weights_is_not_shown(runs, tmp_path):
@@ -201,7 +211,7 @@ def test_the_distance_of_a_column_is_scipys_on_the_same_rows_and_samples(runs, p
     people_run = runs["table"]
     data = originals(people_run.data.split("test"), people_run.schema)
     samples = people_run.sample(2000, seed=0)
-    table = re.findall(r"(age|income|height|visits) (?:real|count) \S+ \S+ \S+ \S+ \S+ \S+ [\d.]+ % ([\d.]+)",
+    table = re.findall(r"(age|income|height|visits) \w+ \S+ \S+ \S+ \S+ \S+ \S+ [\d.]+ % ([\d.]+)",
                        pages["table"].texts["columns"])  # fmt: skip
     assert {name for name, _ in table} == {"age", "income", "height", "visits"}
     for name, shown in table:
@@ -238,6 +248,15 @@ def test_the_kept_step_and_the_length_of_training_are_told(runs, pages):
     best = max(line["step"] for line in digits_run.history if line.get("best"))
     assert f"the weights of step {best:,} were kept" in pages["pictures"].texts["learning"]
     assert f"{digits_run.history[-1]['step']:,} steps" in pages["pictures"].texts["learning"]
+
+
+def test_a_posterior_without_rates_of_single_latents_shows_how_far_each_moves(runs):
+    subject = runs["pictures"].subject()
+    reasons = {**subject.numbers["reasons"], "rate_per_unit": "no closed form <here>"}
+    (found,) = units(dataclasses.replace(subject, kept={**subject.numbers, "rate_per_unit": None, "reasons": reasons}))
+    gallery, text = found.blocks
+    assert [picture.title for picture in gallery.pictures] == ["variance of its posterior mean"]
+    assert text.text == "No rates of single latents: no closed form <here>."
 
 
 # ── whatever the data are ────────────────────────────────────────────────────────────────────────────────────

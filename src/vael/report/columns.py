@@ -1,7 +1,7 @@
 """Runs on tables: every column's marginal, samples beside data."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -134,7 +134,8 @@ def caption(subject: Subject, shown: int, whole: int) -> str:
 def picture(each: Marginal) -> Picture:
     """One column's panel under its name."""
     figure, axes = panel()
-    draw_levels(axes, each) if each.field.values else draw_numbers(axes, each)
+    few = 0 < len(each.field.values) <= MOST_LEVELS
+    draw_levels(axes, each) if few or str(each.field.kind) == "category" else draw_numbers(axes, numbered(each))
     name = each.field.name + (f" ({each.field.unit})" if each.field.unit else "")
     note = "" if each.apart is None else f"distance {each.apart.value:.3f}, by chance {each.apart.chance:.3f}"
     undrawn = [(level_name(each.field, level), level) for level in each.field.values if not is_drawable(level)]
@@ -215,6 +216,25 @@ def draw_numbers(axes: Axes, each: Marginal) -> None:
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylabel("% of rows" + (", log" if log else ""))
     ticks(axes, edges, scale)
+
+
+def numbered(each: Marginal) -> Marginal:
+    """A column of many ordered levels as the numbers they are."""
+    if not each.field.values:
+        return each
+    table = np.asarray(each.field.values, dtype=np.float64)
+    data, samples = (
+        None if column is None else Column(np.where(np.isnan(column.values), np.nan, table[codes_of(column)]))
+        for column in (each.data, each.samples)
+    )
+    assert samples is not None
+    field = replace(each.field, values=(), resolution=float(np.diff(table).min()), offset=float(table[0]))
+    return Marginal(field, data, samples)
+
+
+def codes_of(column: Column) -> NDArray[np.int64]:
+    """The codes of a column of levels, 0 where one is missing."""
+    return np.nan_to_num(column.values).astype(np.int64)
 
 
 def linear_part(values: Floats, step: float) -> float:

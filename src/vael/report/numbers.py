@@ -1,5 +1,8 @@
 """The evaluation as numbers with units and errors, and the words that belong to them."""
 
+import math
+from dataclasses import replace
+
 from vael.files import Json
 from vael.report.blocks import Block, Note, Quantities, Quantity, Section, Text
 from vael.report.subject import Subject
@@ -21,7 +24,7 @@ def numbers(subject: Subject) -> Section:
             "latents whose posterior mean has a variance above 0.01 over the examples", digits=0,
         ),
     ]  # fmt: skip
-    blocks: list[Block] = [Text(how(subject, found)), Quantities(rows)]
+    blocks: list[Block] = [Text(how(subject, found)), Quantities(sharpened(rows))]
     blocks += [Note(text) for text in found["warnings"]]
     if subject.kept is None:
         blocks.append(
@@ -33,14 +36,22 @@ def numbers(subject: Subject) -> Section:
     return Section("numbers", "The numbers", blocks)
 
 
+def sharpened(rows: list[Quantity]) -> list[Quantity]:
+    """Numbers in nats with as many digits as show the smallest of their errors."""
+    errors = [row.error for row in rows if row.unit == "nats" and row.error]
+    digits = 2 if not errors or min(errors) >= 0.005 else min(6, math.ceil(-math.log10(min(errors))))
+    return [replace(row, digits=digits) if row.unit == "nats" else row for row in rows]
+
+
 def how(subject: Subject, found: Json) -> str:
     """What was measured, on what, with which errors."""
     where = "the given data" if found["split"] == "given data" else f"the {found['split']} split"
     text = (
         f"Measured on {where}, {found['examples']:,} example{'s' * (found['examples'] != 1)}, in nats per example "
-        f"(1 nat = 1.44 bits). ± is the standard error over examples. The bound takes {found['elbo']['draws']} draw "
-        f"of z for each."
+        f"(1 nat = 1.44 bits). ± is the standard error over examples."
     )
+    if found["elbo"]:
+        text += f" The bound takes {found['elbo']['draws']} draw of z for each."
     evidence = found["evidence"]
     if not evidence:
         return text
