@@ -4,7 +4,7 @@ from vael.likelihoods import DiscretizedLogistic, GreyBernoulli
 from vael.names import closest, kind_of
 from vael.networks import MLP
 from vael.objectives import ELBO, IWAE
-from vael.posteriors import GaussianPosterior
+from vael.posteriors import FullGaussianPosterior, GaussianPosterior, LowRankGaussianPosterior
 from vael.priors import GaussianPrior
 
 
@@ -13,6 +13,11 @@ def test_kinds_are_snake_case_without_the_rooms_name():
         kind_of(c) for c in (DiscretizedLogistic, GreyBernoulli, MLP, ELBO, IWAE, GaussianPosterior, GaussianPrior)
     ]
     assert kinds == ["discretized_logistic", "grey_bernoulli", "mlp", "elbo", "iwae", "gaussian", "gaussian"]
+
+
+def test_posteriors_of_one_family_are_told_apart():
+    members = (GaussianPosterior, FullGaussianPosterior, LowRankGaussianPosterior)
+    assert [kind_of(c) for c in members] == ["gaussian", "full_gaussian", "low_rank_gaussian"]
 
 
 def test_a_near_word_is_offered_and_a_far_one_is_not():

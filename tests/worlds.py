@@ -10,7 +10,7 @@ from vael import VAE, Noise
 from vael.data import Split
 from vael.likelihoods import Gaussian
 from vael.networks import MLP
-from vael.posteriors import GaussianPosterior
+from vael.posteriors import FullGaussianPosterior, GaussianPosterior, LowRankGaussianPosterior
 from vael.priors import GaussianPrior
 
 
@@ -59,6 +59,35 @@ class Linear:
             else:
                 encoder.weight.zero_(), encoder.bias.copy_(torch.cat([loc, 0.5 * torch.log(spread)]))
         return vae
+
+    def model_with_full_posterior(self) -> VAE:
+        """The world with its own posterior N(M⁻¹Wᵀ(x − b), σ² M⁻¹), M = WᵀW + σ² I, by its Cholesky factor."""
+        root = torch.linalg.cholesky(self._covariance())
+        scale = root.diagonal()
+        row, column = torch.tril_indices(self.latent, self.latent, -1)
+        outputs = [scale.log(), self.latent * (root / scale[:, None])[row, column]]
+        return self._with(FullGaussianPosterior, outputs)
+
+    def model_with_low_rank_posterior(self) -> VAE:
+        """The same for two latents that are positively correlated, as a diagonal and one direction."""
+        covariance = self._covariance()
+        common = covariance[0, 1]
+        scale = (covariance.diagonal() - common).sqrt()
+        return self._with(LowRankGaussianPosterior, [scale.log(), common.sqrt() / scale], rank=1)
+
+    def _covariance(self) -> Tensor:
+        middle = self.weight.T @ self.weight + self.variance * torch.eye(self.latent, dtype=torch.float64)
+        return self.variance * torch.linalg.inv(middle)
+
+    def _with(self, member: type, outputs: list[Tensor], **arguments: int) -> VAE:
+        gain = self._covariance() @ self.weight.T / self.variance
+        spread = torch.cat(outputs)
+        posterior = member(MLP(len(self.bias), [], self.latent + len(spread)), **arguments).double()
+        with torch.no_grad():
+            posterior.network.head.weight.copy_(torch.cat([gain, gain.new_zeros(len(spread), len(self.bias))]))
+            posterior.network.head.bias.copy_(torch.cat([-gain @ self.bias, spread]))
+        plain = self.model()
+        return VAE(plain.prior, plain.likelihood, posterior)
 
     def sample(self, examples: int, seed: int = 0) -> Tensor:
         generator = torch.Generator().manual_seed(seed)

@@ -1,6 +1,7 @@
 """Schema to model: which likelihood, networks and sizes a person gets who says nothing."""
 
 import inspect
+import sys
 from collections.abc import Mapping
 from math import prod
 from typing import Any
@@ -236,7 +237,7 @@ def training(data: Data, asked: Mapping[str, Any]) -> Training:
     rest = {key: value for key, value in asked.items() if key != "epochs" and value is not None}
     if "steps" in rest and asked.get("epochs") is not None:
         raise RecipeError(f"Training: give steps or epochs, not both; got {rest['steps']} and {asked['epochs']}.")
-    Training.of({"steps": 1, **rest})  # refuse what cannot be, before computing with it
+    Training.of({"steps": sys.maxsize, **rest})  # refuse what can never be, before computing with it
     examples = len(data.split("train"))
     batch = min(rest.get("batch", 128), examples)
     epoch = -(-examples // batch)

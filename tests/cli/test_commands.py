@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
@@ -168,6 +169,55 @@ def test_set_and_its_kin_reach_the_recipe(good, tmp_path):
     assert (recipe["data"]["split"], recipe["data"]["ignore"], recipe["seed"]) == ({"test": 0.4}, ["petal_width_cm"], 3)
 
 
+def test_members_of_the_rooms_are_chosen_by_their_kinds(good, tmp_path):
+    options = [
+        "--posterior",
+        "low-rank-gaussian",
+        "--set",
+        "posterior.rank=3",
+        "--objective",
+        "free_bits",
+        "--draws",
+        "2",
+    ]
+    good("fit", "iris", *QUICK, *options, "--set", "objective.bits=0.2", "-o", tmp_path / "run")
+    recipe = vael.load(tmp_path / "run").recipe
+    assert (recipe["posterior"]["kind"], recipe["posterior"]["rank"]) == ("low_rank_gaussian", 3)
+    assert recipe["objective"] == {"kind": "free_bits", "bits": 0.2, "draws": 2}
+
+
+def test_a_new_member_of_a_room_is_an_option_at_once(good, tmp_path, monkeypatch):
+    """An export is all it takes: the command line keeps no list of names."""
+
+    class DistantPrior(vael.priors.GaussianPrior):
+        pass
+
+    class NarrowGaussianPosterior(vael.posteriors.GaussianPosterior):
+        pass
+
+    @dataclass(frozen=True)
+    class Halved:
+        share: float = 0.5
+        draws: int = 1
+
+        def __call__(self, terms):
+            return self.share * terms.elbo
+
+    for room, member in (("priors", DistantPrior), ("posteriors", NarrowGaussianPosterior), ("objectives", Halved)):
+        module = getattr(vael, room)
+        monkeypatch.setattr(module, member.__name__, member, raising=False)
+        monkeypatch.setattr(module, "__all__", [*module.__all__, member.__name__])
+    options = ["--prior", "distant", "--posterior", "narrow_gaussian", "--objective", "halved", "--draws", "3"]
+    good("fit", "iris", *QUICK, *options, "--set", "objective.share=0.25", "-o", tmp_path / "run")
+    recipe = vael.load(tmp_path / "run").recipe
+    assert [recipe[room]["kind"] for room in ("prior", "posterior", "objective")] == [
+        "distant",
+        "narrow_gaussian",
+        "halved",
+    ]
+    assert recipe["objective"] == {"kind": "halved", "share": 0.25, "draws": 3}
+
+
 def test_runs_without_a_name_are_numbered_and_the_latest_is_meant(good, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     good("fit", "iris", *QUICK)
@@ -301,6 +351,14 @@ def test_the_files_written_are_named_in_the_json(good, digits, tmp_path):
         (["fit", "iris", "--epochs", "0"], "epochs must be above 0, got 0"),
         (["fit", "iris", "--likelihood", "bernoulli"], "needs zeros and ones"),
         (["fit", "iris", "--beta", "2"], "goes with --objective beta"),
+        (["fit", "iris", "--objective", "fre_bits"], "There are: elbo, iwae, beta, capacity, free_bits"),
+        (
+            ["fit", "iris", "--posterior", "gausian"],
+            "There are: full_gaussian, gaussian, low_rank_gaussian. Did you mean",
+        ),
+        (["fit", "iris", "--prior", "gausian"], "[prior]: unknown kind 'gausian'. There are: gaussian."),
+        (["fit", "iris", "--objective", "free_bits", "--beta", "2"], "goes with --objective beta, got free_bits"),
+        (["fit", "iris", "--cycles", "3"], "each needs a warm_up shorter than that, got 0"),
         (["fit", "iris", "--set", "training.batch"], "expected NAME=VALUE"),
         (["fit", "iris", "--set", "trainig.batch=3"], "Did you mean 'training'"),
         (["fit", "iris", "--column", "species"], "expected NAME=VALUE"),
@@ -376,6 +434,15 @@ def test_every_verb_explains_itself_with_an_example(good, verb):
     assert "--json" in out
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"], ["evaluate", "--help"], ["--version"]])
+def test_help_is_given_without_waiting_for_torch(arguments):
+    program = "import sys; from vael.cli.app import run; code = run(sys.argv[1:])\n"
+    program += "assert 'torch' not in sys.modules; sys.exit(code)"
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
 # ── as a process ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -391,6 +458,8 @@ def test_the_installed_command_keeps_stdout_for_results(tmp_path):
 
 
 def test_options_that_a_resumed_run_cannot_heed_are_refused(capsys):
+    assert run(["fit", "--resume", "-o", "nowhere", "--objective", "beta"]) == 1
+    assert "leave out --objective" in capsys.readouterr().err
     assert run(["fit", "--resume", "-o", "nowhere", "--epochs", "3", "--latent", "2"]) == 1
     assert "goes on with the recipe as it is; leave out --epochs, --latent" in capsys.readouterr().err
 

@@ -9,8 +9,11 @@ import pyarrow as pa
 import pytest
 import torch
 
+import vael
+from vael.data import Reading
 from vael.data.infer import infer
 from vael.data.sources import BUILTIN, read
+from vael.data.understand import understand
 from vael.errors import DataError, RecipeError
 
 
@@ -59,10 +62,11 @@ def test_a_bare_name_is_sought_in_the_data_folder(write, monkeypatch, tmp_path):
         read("peple")
 
 
-def test_without_a_data_folder_the_error_says_which_file_to_put_where(monkeypatch):
+def test_without_a_data_folder_the_error_says_which_file_to_put_where(monkeypatch, tmp_path):
     monkeypatch.delenv("VAEL_DATA", raising=False)
-    with pytest.raises(DataError, match=r"VAEL_DATA is not set[\s\S]*mnist.npz with arrays x_train"):
-        read("mnist")
+    monkeypatch.setenv("VAEL_CACHE", str(tmp_path))
+    with pytest.raises(DataError, match=r"VAEL_DATA is not set[\s\S]*omniglot28.npz with arrays x_train"):
+        read("omniglot28")
     with pytest.raises(DataError, match="Did you mean 'digits'"):
         read("digit")
 
@@ -188,9 +192,9 @@ def test_several_unknown_arrays_are_listed(savez):
         read(savez(notes=np.zeros((4, 2)), lengths=np.zeros(3)))
 
 
-def test_sparse_counts_are_named_for_what_they_are(savez):
-    with pytest.raises(DataError, match="sparse matrix"):
-        read(savez(data=np.zeros(4), indices=np.zeros(4), indptr=np.zeros(3), shape=np.asarray([2, 2])))
+def test_what_is_neither_x_nor_y_is_left_out_aloud(savez):
+    frame = read(savez(x=np.zeros((4, 2)), y=np.arange(4), names=np.asarray(["a", "b"])))
+    assert frame.notes == ("left out, being neither x nor y: names",)
 
 
 def test_an_array_file_never_opens_python_objects(tmp_path):
@@ -199,7 +203,7 @@ def test_an_array_file_never_opens_python_objects(tmp_path):
         read(tmp_path / "a.npy")
 
 
-@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.parquet", "a.csv.gz"])
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.parquet", "a.feather", "a.csv.gz"])
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00v\x00", b"PK\x03\x04garbage", b"PAR1"])
 def test_a_damaged_file_is_called_damaged_in_our_words(write, name, content):
     with pytest.raises(DataError, match=name + r": (damaged|the file is empty)"):
@@ -251,7 +255,7 @@ def test_a_stray_text_among_numbers_is_refused_with_its_row(write):
     with pytest.raises(DataError, match=r"people.csv, column 'age', row 17: 'n/x' is not a number[\s\S]*--missing n/x"):
         read(path)
     assert np.isnan(read(path, missing=["n/x"]).columns["age"][16])
-    assert read(path, text=["age"]).columns["age"][16] == "n/x"
+    assert read(path, kinds={"age": "category"}).columns["age"][16] == "n/x"
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -310,14 +314,25 @@ def test_a_split_column_is_honoured_in_its_three_words():
 
 def test_a_column_that_happens_to_be_called_split_is_data():
     assert read({"split": ["ends", "wood", "ends"]}).split is None
-    assert read({"split": ["train", "test"]}, split_column=None).split is None
+    assert read({"split": ["train", "test"]}, split="").split is None
+
+
+def test_a_named_split_column_outranks_the_sources_own(savez):
+    path = savez(x_train=np.zeros((2, 2)), x_test=np.ones((2, 2)), y_train=["test", "train"], y_test=["train", "val"])
+    assert read(path).split.tolist() == ["train", "train", "test", "test"]
+    assert read(path, split="y").split.tolist() == ["test", "train", "train", "validation"]
+
+
+def test_a_column_called_split_that_is_named_as_such_is_not_excused():
+    with pytest.raises(DataError, match="row 1: 'ends' names no split"):
+        read({"split": ["ends", "wood"]}, split="split")
 
 
 def test_a_named_split_column_must_exist_and_hold_splits():
     with pytest.raises(RecipeError, match="no column 'fold'"):
-        read({"a": [1, 2]}, split_column="fold")
+        read({"a": [1, 2]}, split="fold")
     with pytest.raises(DataError, match="row 2: 'lost' names no split"):
-        read({"fold": ["train", "lost"]}, split_column="fold")
+        read({"fold": ["train", "lost"]}, split="fold")
 
 
 # ── data frames ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -362,9 +377,54 @@ def test_dates_become_texts_and_lists_are_refused():
         read(pd.DataFrame({"a": [[1], [2]]}))
 
 
-def test_parquet_reads_as_the_frame_it_was(tmp_path):
-    TABLE.to_parquet(tmp_path / "t.parquet")
-    assert read(tmp_path / "t.parquet").columns["word"].tolist() == ["a", None, "c"]
+@pytest.mark.parametrize("suffix", ["parquet", "feather"])
+@pytest.mark.parametrize("compression", ["snappy", None, "zstd"])
+def test_parquet_and_feather_read_as_the_frame_they_were(tmp_path, suffix, compression):
+    path = tmp_path / f"t.{suffix}"
+    save = {"parquet": TABLE.to_parquet, "feather": TABLE.to_feather}[suffix]
+    save(path, compression={"snappy": "lz4", None: "uncompressed"}.get(compression, compression)
+         if suffix == "feather" else compression)  # fmt: skip
+    found, own = read(path), read(TABLE)
+    assert list(found.columns) == list(own.columns)
+    for name, column in own.columns.items():
+        assert found.columns[name].dtype == column.dtype
+        np.testing.assert_array_equal(found.columns[name], column)
+
+
+# ── text in lines ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["unix", "windows", "old mac"])
+def test_a_text_file_has_a_row_for_each_line(write, end):
+    lines = ["CCO", " c1ccccc1 ", "a\x1cb\u2028c", "ü"]
+    for content in (end.join(lines), end.join(lines) + end):
+        assert read(write("t.txt", content)).columns["text"].tolist() == lines
+
+
+def test_blank_lines_are_left_out_aloud(write):
+    frame = read(write("t.txt", "\ufeffa\n\n  \nb\n"))
+    assert (frame.columns["text"].tolist(), frame.notes) == (["a", "b"], ("left out 2 blank lines",))
+
+
+def test_lines_are_not_fitted_and_the_reason_is_given(write):
+    path = write("t.txt", "".join(f"line {i % 3}\n" for i in range(60)))
+    with pytest.raises(
+        DataError, match=r"'text' is text .* no likelihood of sequences yet[\s\S]*--column text=category"
+    ):
+        vael.fit(path)
+    assert understand(read(path), Reading.asked(kinds={"text": "category"}))["text"].levels == 3
+
+
+def test_texts_of_a_table_are_not_fitted_and_the_reason_is_given():
+    with pytest.raises(DataError, match="'smiles' is text that differs from row to row"):
+        vael.fit({"smiles": ["C" * i for i in range(1, 60)]})
+
+
+def test_bytes_are_no_text(write):
+    with pytest.raises(DataError, match=r"t\.txt: is not UTF-8 text"):
+        read(write("t.txt", "naïve".encode("latin-1")))
+    with pytest.raises(DataError, match=r"t\.txt: the file is empty"):
+        read(write("t.txt", "\n\n"))
 
 
 def test_a_folder_of_the_same_name_does_not_hide_a_named_set(tmp_path, monkeypatch):

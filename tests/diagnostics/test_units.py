@@ -4,7 +4,7 @@ import torch
 from torch.testing import assert_close
 
 from vael.diagnostics import active_units, unit_rates
-from vael.distributions import DiagonalGaussian, StandardGaussian, find_kl
+from vael.distributions import DiagonalGaussian, LowRankGaussian, StandardGaussian, find_kl
 
 
 def test_unit_rates_add_up_to_the_kl():
@@ -13,9 +13,14 @@ def test_unit_rates_add_up_to_the_kl():
     assert_close(unit_rates(q, StandardGaussian(3)).sum(1), whole, atol=1e-12, rtol=0)
 
 
-def test_other_families_have_no_unit_rates():
-    q = DiagonalGaussian(torch.zeros(1, 2), torch.zeros(1, 2))
-    assert unit_rates(q, q) is None
+def test_unit_rates_between_diagonals_add_up_too():
+    q, p = (DiagonalGaussian(torch.randn(6, 3).double(), torch.randn(6, 3).double()) for _ in range(2))
+    assert_close(unit_rates(q, p).sum(1), find_kl(DiagonalGaussian, DiagonalGaussian)(q, p), atol=1e-12, rtol=0)
+
+
+def test_families_that_do_not_factorise_have_no_unit_rates():
+    q = LowRankGaussian(torch.zeros(1, 2), torch.zeros(1, 2), torch.ones(1, 2, 1))
+    assert unit_rates(q, StandardGaussian(2)) is None
 
 
 def test_a_unit_is_active_when_its_mean_moves_with_the_data():

@@ -104,6 +104,14 @@ def test_the_views_are_fitted_on_the_training_rows_alone(fit):
         {"objective": vael.Beta(4.0), "warm_up": 5},
         {"objective": vael.ELBO(draws=2)},
         {"objective": vael.IWAE(draws=2)},
+        {"objective": "free_bits"},
+        {"objective": "free-bits", "settings": {"objective.bits": 0.9}},
+        {"objective": vael.Capacity(capacity=3.0, weight=2.0)},
+        {"objective": "capacity", "warm_up": 5},
+        {"warm_up": 4, "cycles": 2},
+        {"posterior": "full_gaussian"},
+        {"posterior": "low-rank-gaussian"},
+        {"posterior": "low_rank_gaussian", "settings": {"posterior.rank": 1}},
         {"settings": {"likelihood.network.hidden": [16]}},
         {"settings": {"posterior.network.activation": "tanh"}},
         {"settings": {"training.batch": 16}},
@@ -129,6 +137,54 @@ def test_a_warm_up_under_beta_is_no_other_beta(fit):
     assert not same(*runs)
 
 
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ({"objective": vael.FreeBits(bits=0.1)}, {"objective": vael.FreeBits(bits=2.0)}),
+        ({"objective": vael.Capacity(1.0)}, {"objective": vael.Capacity(9.0)}),
+        ({"objective": vael.Capacity(9.0, weight=1.0)}, {"objective": vael.Capacity(9.0, weight=2.0)}),
+        ({"objective": vael.FreeBits(bits=0.01)}, {"objective": vael.FreeBits(bits=0.01), "warm_up": 5}),
+        ({"warm_up": 4}, {"warm_up": 4, "cycles": 2}),
+    ],
+)
+def test_every_argument_of_an_objective_has_an_effect(fit, one, two):
+    assert not same(fit(TABLE, **one), fit(TABLE, **two))
+
+
+def test_a_floor_of_nothing_trains_as_the_elbo_does(fit):
+    assert same(fit(TABLE), fit(TABLE, objective=vael.FreeBits(bits=0.0)))
+
+
+@pytest.mark.parametrize("objective", [vael.FreeBits(bits=3.0), vael.Capacity(capacity=9.0, weight=5.0)])
+def test_whatever_is_maximised_weights_are_chosen_and_reported_at_beta_one(fit, objective):
+    run = fit(TABLE, objective=objective, evaluate_every=3)
+    for line in run.history:
+        found = line["validation"]
+        assert found["elbo"] == pytest.approx(-found["rate"] - found["distortion"])
+        assert line["train"]["objective"] != pytest.approx(line["train"]["elbo"])
+    best = max(line["validation"]["elbo"] for line in run.history)
+    assert [line["validation"]["elbo"] for line in run.history if line.get("best")][-1] == best
+
+
+@pytest.mark.parametrize(("kind", "outputs"), [("gaussian", 6), ("full_gaussian", 9), ("low_rank_gaussian", 12)])
+@pytest.mark.parametrize("data", ["table", "pictures"])
+def test_a_posterior_asked_for_by_name_gets_the_outputs_it_needs(fit, kind, outputs, data):
+    source = TABLE if data == "table" else RNG.integers(0, 9, (60, 4, 4)).astype(np.uint8)
+    run = fit(source, posterior=kind, latent=3)
+    table = run.recipe["posterior"]
+    while "network" in table:
+        table = table["network"]
+    assert (run.recipe["posterior"]["kind"], table["outputs"]) == (kind, outputs)
+    again = vael.load(run.folder.path)
+    assert again.evaluate(source, draws=20).evidence == run.evaluate(source, draws=20).evidence
+    assert again.encode(source).shape == (len(source), 3)
+
+
+def test_outputs_that_were_asked_for_are_left_alone_and_refused_where_they_do_not_fit(fit):
+    with pytest.raises(ShapeError, match="got a network with 8 outputs for 2 latents, which take 5"):
+        fit(TABLE, posterior="full_gaussian", settings={"posterior.network.outputs": 8})
+
+
 def test_a_setting_outranks_the_argument_it_changes(fit):
     run = fit(TABLE, objective=vael.Beta(2.0), settings={"objective.beta": 4.0})
     assert run.recipe["objective"] == {"kind": "beta", "beta": 4.0}
@@ -149,6 +205,12 @@ def test_a_scale_predicted_from_z_gets_the_outputs_it_needs(fit):
         ({"device": "quantum"}, "device 'quantum': cannot be used here"),
         ({"objective": vael.IWAE(5), "warm_up": 4}, "IWAE: has no rate to warm up"),
         ({"settings": {"objective.bta": 1}}, "unknown key 'bta'"),
+        ({"objective": "fre_bits"}, r"\[objective\]: unknown kind 'fre_bits'. There are: .*Did you mean 'free_bits'"),
+        ({"objective": 3}, "must be a kind or an object such as vael.IWAE\\(draws=50\\), got 3"),
+        ({"posterior": "full"}, r"\[posterior\]: unknown kind 'full'. There are: .*gaussian"),
+        ({"prior": "gausian"}, r"\[prior\]: unknown kind 'gausian'.*Did you mean 'gaussian'"),
+        ({"cycles": 3}, "3 cycles of 12 steps are 4 steps long, and each needs a warm_up"),
+        ({"objective": "free_bits", "settings": {"objective.bits": -1}}, "bits must be at least 0 nats, got -1"),
         ({"settings": {"training.btch": 1}}, "unknown key 'btch'.*Did you mean 'batch'"),
         ({"settings": {"data.split": {}}}, "described by --split"),
         ({"split": {"test": 1.0}}, "leave rows to train on"),
@@ -382,8 +444,13 @@ def test_bits_per_dim_count_what_is_observed(fit):
 def test_settings_that_exclude_each_other_are_refused(fit):
     with pytest.raises(RecipeError, match="give steps or epochs, not both; got 12 and 3"):
         fit(TABLE, epochs=3)
-    with pytest.raises(RecipeError, match=r"objective must be an object such as vael.IWAE"):
-        fit(TABLE, objective="iwae")
+    with pytest.raises(RecipeError, match=r"objective must be a kind or an object such as vael.IWAE"):
+        fit(TABLE, objective=vael.IWAE)  # the class, not one of its objects
+    for named in ({"posterior": "full_gaussian"}, {"prior": "gaussian"}, {"likelihood": "gaussian"}):
+        with pytest.raises(
+            RecipeError, match="a model built by hand has its own latent, likelihood, prior and posterior"
+        ):
+            fit(TABLE, model=by_hand(), **named)
     run = fit(TABLE)
     with pytest.raises(RecipeError, match="budget must be above 0 seconds, got -1"):
         run.evaluate(budget=-1)

@@ -131,3 +131,19 @@ def test_the_recipes_are_listed_with_their_source(capsys):
     for name in ready.names():
         assert name in printed
     assert {one["name"] for one in json.loads(printed.splitlines()[-1])["recipes"]} == set(ready.names())
+
+
+def test_a_fit_starts_from_a_recipe_and_options_replace_its_own(tmp_path):
+    import vael
+
+    path = written(tmp_path, SMALL + '[fit.settings]\n"training.clip" = 5\n[arms.wide]\nlatent = 4\n')
+    plain = ["fit", "--recipe", str(path), "-o", str(tmp_path / "plain"), "--quiet"]
+    assert command(plain) == 0
+    recipe = vael.load(tmp_path / "plain").recipe
+    assert (recipe["prior"]["latent"], recipe["training"]["steps"], recipe["training"]["clip"]) == (2, 40, 5)
+    arm = ["fit", "wine", "--recipe", f"{path}:wide", "--epochs", "2", "-o", str(tmp_path / "arm"), "--quiet"]
+    assert command(arm) == 0
+    recipe = vael.load(tmp_path / "arm").recipe
+    assert (recipe["data"]["name"], recipe["prior"]["latent"]) == ("wine", 4)
+    assert recipe["training"]["steps"] == 2  # 125 rows in batches of 125: epochs stand for the recipe's steps
+    assert command(["fit", "--resume", "--recipe", str(path), "-o", str(tmp_path / "plain")]) == 1

@@ -32,8 +32,8 @@ from vael.likelihoods import (
 )
 from vael.models import VAE
 from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
-from vael.objectives import ELBO, IWAE, Beta
-from vael.posteriors import GaussianPosterior
+from vael.objectives import ELBO, IWAE, Beta, Capacity, FreeBits
+from vael.posteriors import FullGaussianPosterior, GaussianPosterior, LowRankGaussianPosterior
 from vael.priors import GaussianPrior
 from vael.runs.recipe import ROOMS, build, build_model, describe, describe_model, members, with_settings
 
@@ -85,7 +85,14 @@ REGISTER = {
         "student_t": [StudentT(MLP(3, [5], 6))],
         "mixed": [mixed()],
     },
-    "posterior": {"gaussian": [GaussianPosterior(MLP((1, 2, 3), [5], 6)), GaussianPosterior(MLP(6, [5], 6), latent=3)]},
+    "posterior": {
+        "gaussian": [GaussianPosterior(MLP((1, 2, 3), [5], 6)), GaussianPosterior(MLP(6, [5], 6), latent=3)],
+        "full_gaussian": [FullGaussianPosterior(MLP(6, [5], 9))],
+        "low_rank_gaussian": [
+            LowRankGaussianPosterior(MLP(6, [5], 12)),
+            LowRankGaussianPosterior(MLP(6, [5], 15), latent=3, rank=3),
+        ],
+    },
     "network": {
         "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2))],
         "rescaled": [Rescaled(MLP(3, [5], 6), loc=8.0, scale=7.5)],
@@ -102,7 +109,13 @@ REGISTER = {
             ConvDecoder(3, [4], (1, 8, 8), blocks=1, bias="per_channel"),
         ],
     },
-    "objective": {"elbo": [ELBO(), ELBO(draws=3)], "beta": [Beta(beta=4.0, draws=2)], "iwae": [IWAE(draws=7)]},
+    "objective": {
+        "elbo": [ELBO(), ELBO(draws=3)],
+        "beta": [Beta(beta=4.0, draws=2)],
+        "iwae": [IWAE(draws=7)],
+        "free_bits": [FreeBits(), FreeBits(bits=0.5, draws=2)],
+        "capacity": [Capacity(), Capacity(capacity=5.0, weight=30.0, draws=2)],
+    },
 }
 CASES = [(room, kind, thing) for room, kinds in REGISTER.items() for kind, things in kinds.items() for thing in things]
 

@@ -11,7 +11,7 @@ import torch
 from torch.testing import assert_close
 from worlds import Linear, cubature, cubature_for, split_of
 
-from vael import ELBO, IWAE, Batch, Beta
+from vael import ELBO, IWAE, VAE, Batch, Beta, Capacity, FreeBits
 from vael.diagnostics import unit_rates
 from vael.distributions import DiagonalGaussian, find_kl
 from vael.evidence import LinearGaussian, exact, importance, linear_gaussian
@@ -56,6 +56,51 @@ def test_no_other_diagonal_q_does_better_than_the_best():
     for shift, stretch in [(0.1, 1.0), (-0.1, 1.0), (0.0, 1.2), (0.0, 0.8)]:
         other = WORLD.model(loc + shift, stretch / precision).terms(X, cubature(2))
         assert number(ELBO()(other)) < best - 1e-3
+
+
+@pytest.mark.parametrize("model", [WORLD.model_with_full_posterior(), WORLD.model_with_low_rank_posterior()])
+def test_with_its_own_correlated_posterior_the_bound_is_the_evidence(model):
+    assert number(ELBO()(model.terms(X, cubature(2)))) == pytest.approx(-10.477006172979, abs=1e-9)
+    log_w = model.terms(X, model.noise(50, 1, seed=0)).log_w
+    assert_close(
+        log_w, torch.full((50, 1), -10.477006172979, dtype=torch.float64), **ROUNDING
+    )  # every single weight is p(x)
+
+
+@pytest.mark.parametrize("kind", ["full", "low_rank"])
+def test_at_its_own_posterior_the_bound_has_no_slope_left(kind):
+    """ELBO = log p(x) − KL(q‖posterior): the encoder's gradient is zero there, and away from it points back."""
+    model = getattr(WORLD, f"model_with_{kind}_posterior")()
+    ELBO()(model.terms(X, cubature(2))).sum().backward()
+    assert max(float(p.grad.abs().max()) for p in model.posterior.parameters()) < 1e-9
+    for place in range(len(model.posterior.network.head.bias)):
+        with torch.no_grad():
+            model.posterior.network.head.bias[place] += 0.05
+        assert number(ELBO()(model.terms(X, cubature(2)))) < -10.477006172979 - 1e-5
+        with torch.no_grad():
+            model.posterior.network.head.bias[place] -= 0.05
+
+
+@pytest.mark.parametrize("kind", ["full", "low_rank"])
+def test_gradients_through_a_correlated_posterior_are_finite_differences(kind):
+    model = getattr(WORLD, f"model_with_{kind}_posterior")()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)).double()
+    noise = model.noise(3, 1, seed=0)
+    for objective in (ELBO(draws=3), IWAE(draws=3)):
+        model.zero_grad()
+        objective(model.terms(X, noise)).sum().backward()
+        for name, parameter in model.named_parameters():
+            for place in range(parameter.numel()):
+                values = []
+                for step in (1e-6, -1e-6):
+                    with torch.no_grad():
+                        parameter.view(-1)[place] += step
+                        values.append(number(objective(model.terms(X, noise)).sum()))
+                        parameter.view(-1)[place] -= step
+                slope = (values[0] - values[1]) / 2e-6
+                assert float(parameter.grad.view(-1)[place]) == pytest.approx(slope, rel=1e-5, abs=1e-6), name
 
 
 @pytest.mark.parametrize(("loc", "spread"), [(LOC, SPREAD), (LOC * 5, SPREAD / 10), (-LOC, SPREAD * 3)])
@@ -186,6 +231,41 @@ def test_the_beta_optimum_is_where_gradient_ascent_ends(beta):
     assert number(model.terms(x, noise).rate.mean()) == pytest.approx(
         float(0.5 * torch.log(torch.clamp(EIGENVALUES / (beta * 0.25), min=1)).sum()), abs=2e-3
     )
+
+
+def climbed(objective: object) -> tuple[VAE, torch.Tensor]:
+    """A linear model after gradient ascent on `objective` over the six eigenvalues, and its exact noise."""
+    torch.manual_seed(1)
+    x, noise = examples_with(EIGENVALUES), cubature_for(6, 12)
+    model = Linear(0.3 * torch.randn(6, 6).double(), torch.zeros(6).double(), 0.25).model()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1200, eta_min=1e-5)
+    for _ in range(1200):
+        optimizer.zero_grad()
+        (-objective(model.terms(x, noise)).mean()).backward()
+        optimizer.step()
+        schedule.step()
+    return model, noise
+
+
+def test_under_free_bits_no_unit_dies_where_under_the_elbo_two_do():
+    """With σ² = 0.25 the eigenvalues 0.2 and 0.1 carry nothing; a floor of 0.3 nats keeps every unit at it or above."""
+    x = examples_with(EIGENVALUES)
+    rates = {}
+    for name, objective in {"elbo": ELBO(), "free": FreeBits(bits=0.3)}.items():
+        model, _ = climbed(objective)
+        rates[name] = unit_rates(model.posterior(x), model.prior()).mean(0)
+    assert int((rates["elbo"] < 0.02).sum()) == 2
+    assert rates["free"].min() > 0.3 - 0.02
+
+
+def test_capacity_ends_on_the_rate_distortion_curve_at_its_capacity():
+    """At C nats the least distortion is that of the β whose rate is C: reverse water-filling, here β = 2."""
+    model, noise = climbed(Capacity(capacity=2.079442, weight=10.0))
+    terms = model.terms(examples_with(EIGENVALUES), noise)
+    assert number(terms.rate.mean()) == pytest.approx(2.079442, abs=0.01)
+    total = 2 * 0.25 * (terms.distortion.mean() - 3 * math.log(2 * math.pi * 0.25))
+    assert number(total) == pytest.approx(2.1, abs=0.01)
 
 
 def test_optimal_shared_noise_is_the_mean_squared_error_under_q():

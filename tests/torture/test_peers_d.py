@@ -168,9 +168,9 @@ def test_p17_what_is_no_data_is_refused_by_its_type(fit, data, told):
 
 
 @pytest.mark.parametrize("wrap", [lambda x: DataLoader(TensorDataset(x)), TensorDataset], ids=["loader", "dataset"])
-def test_p18_a_data_loader_is_refused_with_what_to_give_instead(fit, wrap):
-    with pytest.raises(DataError, match=r"cannot read data from a \w+\.\n  Give a file, a built-in name, an array"):
-        fit(wrap(torch.from_numpy(ROWS)))
+def test_p18_a_data_loader_is_data_like_its_array(fit, wrap):
+    plain, wrapped = fit(ROWS), fit(wrap(torch.from_numpy(ROWS)))
+    assert np.array_equal(plain.encode(ROWS), wrapped.encode(wrap(torch.from_numpy(ROWS))))
 
 
 @pytest.mark.parametrize("latent", [0, -1, 2.5])

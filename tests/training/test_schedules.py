@@ -35,6 +35,23 @@ def test_without_a_warm_up_the_rate_has_its_full_weight_at_once():
     assert warm_up_share(0, 0) == 1.0
 
 
+@given(warm_up=st.integers(1, 50), more=st.integers(1, 50), turns=st.integers(1, 4))
+def test_a_cycle_begins_the_warm_up_anew_and_differs_in_nothing_from_the_first(warm_up, more, turns):
+    cycle = warm_up + more
+    shares = [warm_up_share(step, warm_up, cycle=cycle) for step in range(turns * cycle)]
+    assert shares == shares[:cycle] * turns
+    assert shares[:cycle] == [warm_up_share(step, warm_up) for step in range(cycle)]
+
+
+def test_the_golden_cycles():
+    """T = 12 steps, M = 3 cycles of 4, of which the first 2 rise (Fu et al. 2019, R = 1/2)."""
+    training = Training(steps=12, warm_up=2, cycles=3)
+    assert training.cycle == 4
+    assert [warm_up_share(step, 2, cycle=4) for step in range(12)] == [0.5, 1, 1, 1] * 3
+    assert Training(steps=13, warm_up=2, cycles=3).cycle == 5  # ⌈T / M⌉
+    assert Training(steps=12, warm_up=2).cycle == 0  # there is no next
+
+
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
@@ -47,6 +64,10 @@ def test_without_a_warm_up_the_rate_has_its_full_weight_at_once():
         ({"patience": -1}, "patience must be at least 0, got -1"),
         ({"schedule": "cosin"}, "schedule must be one of cosine, constant, got 'cosin'"),
         ({"on_nan": "ignore"}, "on_nan must be one of rewind, stop, got 'ignore'"),
+        ({"cycles": 0}, "cycles must be at least 1, got 0"),
+        ({"cycles": 1.5}, "cycles must be a whole number, got 1.5"),
+        ({"cycles": 2}, "2 cycles of 10 steps are 5 steps long, .* got 0"),
+        ({"cycles": 2, "warm_up": 5}, "needs a warm_up shorter than that, got 5"),
         ({"lerning_rate": 0.1}, r"unknown key 'lerning_rate'[\s\S]*Did you mean 'learning_rate'"),
     ],
 )

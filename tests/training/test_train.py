@@ -197,6 +197,23 @@ def test_patience_ends_training_after_so_many_evaluations_without_a_better_bound
     assert [line["step"] for line in keeper.lines] == [10, 20, 30, 40]
 
 
+def test_patience_does_not_run_while_the_rate_is_warming_up(scripted):
+    """Evaluated after 10, 20, 30 … steps, of which the first 24 have less than the full weight."""
+    scripted(-5.0, *[-6.0] * 8)
+    _, outcome = run(engine_of(steps=1000, patience=2, warm_up=25))
+    assert outcome.step == 40
+    scripted(-5.0, *[-6.0] * 8)
+    assert run(engine_of(steps=1000, patience=2))[1].step == 30
+
+
+def test_the_weight_of_the_rate_goes_through_its_cycles():
+    engine, shares = engine_of(steps=12, warm_up=2, cycles=3), []
+    for step in range(12):
+        engine.schedule(step)
+        shares.append(float(engine.share))
+    assert shares == [0.5, 1, 1, 1] * 3
+
+
 def test_without_validation_rows_the_last_weights_are_the_best():
     engine = engine_of()
     keeper, outcome = run(engine, validation=split_of(20, 2).rows(torch.arange(0)))

@@ -1,59 +1,145 @@
 """vael data: what was understood of a data set."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from vael.cli.options import Json, pairs
+from vael.cli.options import Json, Output, about_data
+
+if TYPE_CHECKING:
+    from vael.data import Schema
 
 
 def data(
     source: str,
     /,
     *,
+    schema: Path | None = None,
     column: Annotated[list[str] | None, Parameter(negative="")] = None,
     ignore: Annotated[list[str] | None, Parameter(negative="")] = None,
     label: Annotated[list[str] | None, Parameter(negative="")] = None,
     missing: Annotated[list[str] | None, Parameter(negative="")] = None,
+    split: Annotated[list[str] | None, Parameter(negative="")] = None,
+    resize: str | None = None,
+    features: int | None = None,
+    output: Output = None,
     json: Json = False,
 ) -> None:
     """Show how the fields of SOURCE would be modelled, without fitting anything.
 
-    Example: vael data people.csv --column age=real
+    Examples: vael data people.csv --column age=real
+              vael data people.csv -o people.json    and after editing it    vael fit people.csv --schema people.json
 
     Parameters
     ----------
     source
-        A built-in name, or a .npy, .npz, .csv[.gz], .tsv or .parquet file.
+        A set by name, a .npy, .npz, .csv[.gz], .tsv, .parquet, .feather or .txt file, or a folder of pictures.
+    schema
+        A file that says what the columns are, as --output writes it and a run keeps it; it may be edited.
     column
         NAME=KIND, to override what was inferred; may be repeated.
     ignore
-        A column to leave out.
+        A column to leave out; may be repeated.
     label
-        A column to keep beside the data, not in it.
+        A column to keep beside the data, not in it; may be repeated.
     missing
         A text that marks a missing value, beside the usual ones.
+    split
+        validation=SHARE, test=SHARE, or the name of the column that says which rows train; may be repeated.
+    resize
+        The size in pixels that pictures are brought to, 64 or 64x48 (width x height), after a centred crop.
+    features
+        How many columns of a wide table of counts to keep: those with the largest totals.
+    output
+        Write the schema to this .json file, to be edited and given to --schema.
     """
     import sys
 
     from rich.console import Console
 
-    from vael import defaults
     from vael.cli.show import fields, say, say_json
-    from vael.data.infer import infer
+    from vael.data import Reading
+    from vael.data.dataset import nothing_to_model
     from vael.data.sources import read
+    from vael.data.splits import split_rows
+    from vael.data.understand import understand
+
+    asked = about_data(column=column, ignore=ignore, label=label, missing=missing, split=split, schema=schema,
+                       resize=resize, features=features)  # fmt: skip
+    reading = Reading.asked(**asked)
+    frame = read(source, reading)
+    found = understand(frame, reading)
+    rows = split_rows(len(frame), given=frame.split, fractions=reading.shares, seed=0)
+    sizes = {name: len(places) for name, places in rows.items()}
+    told = ", ".join(f"{name} {size}" for name, size in sizes.items())
+    say(f"data        {frame.name}: {len(frame)} example{'s' * (len(frame) != 1)}; {told}")
+    say(f"example     {example(found)}")
+    fields(described(found), Console(file=sys.stdout, highlight=False, markup=False, width=width(sys.stdout.isatty())))
+    for text in [*holes(found, len(frame)), *(f"note        {text}" for text in frame.notes)]:
+        say(text)
+    if not found.modelled:
+        say(f"warning     {nothing_to_model(frame, found)}")
+    if output is not None:
+        write_schema(output, found)
+        say(f"wrote       {output}; edit it, then: vael fit {source} --schema {output}")
+    if json:
+        about = {"data": frame.name, "examples": len(frame), "splits": sizes, "notes": list(frame.notes)}
+        say_json({**about, **found.to_json()})
+
+
+def width(terminal: bool) -> int | None:
+    """Columns of the listing: the terminal's own, and enough for a line of each field in a file or a pipe."""
+    return None if terminal else 120
+
+
+def example(schema: "Schema") -> str:
+    """What one x is, in words."""
+    if not schema.is_table and len(schema.event_shape) == 3 and schema.event_shape[0] in (1, 3):
+        channels, high, wide = schema.event_shape
+        return f"a picture of {wide}×{high} pixels, {'grey' if channels == 1 else 'colour'}; {schema.dims} numbers"
+    if not schema.is_table:
+        return f"an array of shape {schema.event_shape}; {schema.dims} numbers"
+    of = len(schema.fields)
+    return f"a row of {schema.dims} modelled column{'s' * (schema.dims != 1)}" + (
+        f", of {of}" if of != schema.dims else ""
+    )
+
+
+def described(schema: "Schema") -> list[tuple[str, str]]:
+    """Names of fields, what they are, and the likelihood that each would get."""
+    from vael import defaults
     from vael.names import kind_of
 
-    kinds = pairs(column or [], "--column")
-    named = [name for name, kind in kinds.items() if kind in ("category", "id")]
-    frame = read(source, missing=missing or [], text=named)
-    schema = infer(frame, kinds=kinds, ignore=ignore or [], label=label or [])
-    chosen = defaults.choose(schema)
-    say(f"{frame.name}: {len(frame)} examples, {schema.dims} feature{'s' * (schema.dims != 1)}")
-    rows = []
+    chosen, rows = defaults.choose(schema), []
     for names, text in schema.describe():
-        member = chosen.get(names.split(" ")[0])
-        rows.append((names, text + (f" → {kind_of(member)}" if member else "")))
-    fields(rows, Console(file=sys.stdout, highlight=False, markup=False))
-    if json:
-        say_json({"data": frame.name, "examples": len(frame), **schema.to_json()})
+        first = next(field for field in schema if field.name == names or names.startswith(f"{field.name} … "))
+        if first.role == "label" and first.values:
+            text += f", {len(first.values)} values"
+        member = chosen.get(first.name)
+        rows.append((f"  {names}", text + (f" → {kind_of(member)}" if member else "")))
+    return rows
+
+
+def holes(schema: "Schema", examples: int) -> list[str]:
+    """How much is missing in the modelled columns, if anything is."""
+    missing = [field.missing for field in schema.modelled if field.missing]
+    if not missing:
+        return []
+    share = 100 * sum(missing) / (examples * len(schema.modelled))
+    return [
+        f"missing     {sum(missing)} values in {len(missing)} column{'s' * (len(missing) != 1)}, {share:.2g} % of all"
+    ]
+
+
+def write_schema(path: Path, schema: "Schema") -> None:
+    """Write a schema for a person to edit: readable, without a checksum, and without what follows from a kind."""
+    import json
+
+    from vael.files import write_bytes
+
+    value = schema.to_json()
+    for entry in value["fields"]:
+        if entry["kind"] == "id":
+            entry.pop("role", None)
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())

@@ -1,12 +1,11 @@
 """vael fit: from data to a run."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from vael.cli.options import Device, Json, Seed, pairs, shares, values
+from vael.cli.options import Device, Json, about_data, values
 from vael.errors import RecipeError
 
 
@@ -15,10 +14,13 @@ def fit(
     /,
     *,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    recipe: str | None = None,
     latent: int | None = None,
     likelihood: str | None = None,
     binarize: Literal["dynamic", "static", "threshold"] | None = None,
-    objective: Literal["elbo", "beta", "iwae"] = "elbo",
+    prior: str | None = None,
+    posterior: str | None = None,
+    objective: str | None = None,
     beta: float | None = None,
     draws: int | None = None,
     epochs: float | None = None,
@@ -26,15 +28,19 @@ def fit(
     batch: int | None = None,
     learning_rate: float | None = None,
     warm_up: int | None = None,
+    cycles: int | None = None,
     patience: int | None = None,
+    schema: Path | None = None,
     column: Annotated[list[str] | None, Parameter(negative="")] = None,
     ignore: Annotated[list[str] | None, Parameter(negative="")] = None,
     label: Annotated[list[str] | None, Parameter(negative="")] = None,
     missing: Annotated[list[str] | None, Parameter(negative="")] = None,
     split: Annotated[list[str] | None, Parameter(negative="")] = None,
+    resize: str | None = None,
+    features: int | None = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
-    seed: Seed = 0,
+    seed: Annotated[int | None, Parameter(help="The same seed gives the same numbers; 0 when left out.")] = None,
     device: Device = "cpu",
     quiet: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
@@ -48,10 +54,12 @@ def fit(
     Parameters
     ----------
     data
-        A built-in name (digits, iris, wine, breast_cancer, diabetes, mnist …), or a .npy, .npz, .csv[.gz], .tsv or
-        .parquet file.
+        A set by name (digits, iris, wine, breast_cancer, diabetes, mnist …), a .npy, .npz, .csv[.gz], .tsv, .parquet
+        or .feather file, or a folder of pictures.
     output
         The run folder; runs/<data>-1, -2, … when left out.
+    recipe
+        A ready recipe from vael recipes, NAME or NAME:ARM, or a .toml file, to start from; options replace its own.
     latent
         How many numbers z holds; 16 when left out.
     likelihood
@@ -59,12 +67,17 @@ def fit(
         those that fit, by short trials on the validation rows. docs/data.md lists them.
     binarize
         How grey pictures become zeros and ones under the Bernoulli likelihood.
+    prior
+        A kind of prior; gaussian, the standard normal, when left out.
+    posterior
+        A kind of posterior, such as full_gaussian; gaussian, with independent latents, when left out.
     objective
-        What is maximised; the ELBO at β = 1 is reported in any case.
+        A kind of objective, such as beta, free_bits or iwae; elbo when left out. The ELBO at β = 1 is reported in any
+        case. Other arguments of a kind are given by --set, as in --set objective.bits=0.2.
     beta
         Weight of the rate in the beta objective.
     draws
-        Draws of z per example in training; 1 for elbo and beta, 50 for iwae when left out.
+        Draws of z per example in training; the objective's own number when left out, 1 for most, 50 for iwae.
     epochs
         Passes through the training rows; chosen by size when left out.
     steps
@@ -75,8 +88,12 @@ def fit(
         Of AdamW at the start; 0.001 when left out.
     warm_up
         Steps over which the rate's weight rises to its full value.
+    cycles
+        How often the warm-up is gone through, at even distances; 1 when left out.
     patience
         Evaluations without a better validation bound after which to stop; 0 for never.
+    schema
+        A file that says what the columns are, as vael data -o writes it and a run keeps it; it may be edited.
     column
         NAME=KIND, to override what was inferred; may be repeated. Kinds: binary, image, unit, real, count, category,
         constant, id.
@@ -87,7 +104,11 @@ def fit(
     missing
         A text that marks a missing value, beside the usual ones.
     split
-        validation=SHARE or test=SHARE.
+        validation=SHARE, test=SHARE, or the name of the column that says which rows train; may be repeated.
+    resize
+        The size in pixels that pictures are brought to, 64 or 64x48 (width x height), after a centred crop.
+    features
+        How many columns of a wide table of counts to keep: those with the largest totals.
     set_
         KEY=VALUE of the recipe, such as likelihood.scale=per_example or training.clip=10.
     resume
@@ -96,48 +117,57 @@ def fit(
         No progress on stderr.
     """
     from vael.cli.show import Watcher, note, say, say_json
-    from vael.objectives import ELBO, IWAE, Beta, Objective
     from vael.runs import fit as fit_run
-    from vael.runs import latest_folder
+    from vael.runs import latest_folder, ready
     from vael.runs import resume as resume_run
     from vael.runs.fit import nothing
 
     watch = nothing if quiet else Watcher()
-    given: dict[str, Any] = {} if draws is None else {"draws": draws}
-    beta_given: dict[str, Any] = {} if beta is None else {"beta": beta}
-    asked: dict[str, Any] = {
-        "epochs": epochs,
-        "steps": steps,
-        "batch": batch,
-        "learning_rate": learning_rate,
-        "warm_up": warm_up,
-        "patience": patience,
-    }
-    asked = {key: value for key, value in asked.items() if value is not None}
+    aim = said(draws=draws, beta=beta)
+    asked = said(
+        latent=latent, likelihood=likelihood, binarize=binarize, prior=prior, posterior=posterior, objective=objective,
+        epochs=epochs, steps=steps, batch=batch, learning_rate=learning_rate, warm_up=warm_up, cycles=cycles,
+        patience=patience, seed=seed,
+    )  # fmt: skip
+    about: dict[str, Any] = {
+        "column": column, "ignore": ignore, "label": label, "missing": missing, "split": split, "schema": schema,
+        "resize": resize, "features": features,
+    }  # fmt: skip
     if resume:
-        choices = {"latent": latent, "likelihood": likelihood, "binarize": binarize, "column": column, "ignore": ignore}
-        choices |= {"label": label, "missing": missing, "split": split, "set": set_, **asked, **given, **beta_given}
-        refuse_with_resume({name for name, value in choices.items() if value is not None})
+        refuse_with_resume({*aim, *asked, *said(**about, set=set_, recipe=recipe)})
         run = resume_run(output or latest_folder(unfinished=True), data=data, device=device, watch=watch)
     else:
-        if data is None:
+        name, _, arm = (recipe or "").partition(":")
+        base = ready.read(name).arguments(arm or None) if name else {}
+        if asked.keys() & {"steps", "epochs"}:  # the one that is said stands for the other
+            base = {key: value for key, value in base.items() if key not in ("steps", "epochs")}
+        arguments = {**base, **said(data=data), **asked, **about_data(**about)}
+        if "data" not in arguments:
             raise RecipeError("fit: DATA is missing. Name a built-in set such as digits, or a .npy, .npz or .csv file.")
-        if beta is not None and objective != "beta":
-            raise RecipeError(f"--beta {beta}: goes with --objective beta, got {objective}.")
-        aims: dict[str, Callable[..., Objective]] = {"elbo": ELBO, "iwae": IWAE}
-        aim = Beta(**given, **beta_given) if objective == "beta" else aims[objective](**given)
-        run = fit_run(
-            data, output=output, latent=latent, likelihood=likelihood, binarize=binarize, objective=aim,
-            kinds=pairs(column or [], "--column"), ignore=ignore or [], label=label or [], missing=missing or [],
-            split=shares(split or []),
-            seed=seed, settings=values(set_ or [], "--set"), device=device, watch=watch,
-            **asked,
-        )  # fmt: skip
+        kind = arguments.get("objective", "elbo")
+        settings = {**base.get("settings", {}), **arguments_of(kind, aim), **values(set_ or [], "--set")}
+        run = fit_run(**{**arguments, "settings": settings}, output=output, device=device, watch=watch)
     say(f"run         {run.folder}")
     if not quiet:
         note(f"next        vael evaluate {run.folder}    vael sample {run.folder} -n 64")
     if json:
         say_json(summary(run))
+
+
+def arguments_of(objective: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Options that are arguments of the objective, as settings. Raises RecipeError for one that it does not take."""
+    from vael.runs.recipe import members, takes
+
+    for name, value in given.items():
+        if not takes("objective", objective, name):
+            fitting = [kind for kind in members("objective") if takes("objective", kind, name)]
+            raise RecipeError(f"--{name} {value}: goes with --objective {' or '.join(fitting)}, got {objective}.")
+    return {f"objective.{name}": value for name, value in given.items()}
+
+
+def said(**options: Any) -> dict[str, Any]:
+    """The options that were given a value."""
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def refuse_with_resume(given: set[str]) -> None:

@@ -47,10 +47,16 @@ def _value(text: str) -> Any:
         return text
 
 
-def shares(texts: list[str]) -> dict[str, float]:
-    """`--split validation=0.1` texts as numbers."""
-    found = {}
-    for name, value in pairs(texts, "--split").items():
+def splits(texts: list[str]) -> dict[str, float | str]:
+    """`--split validation=0.1` texts as shares, and `--split COLUMN` as the column to split by."""
+    found: dict[str, float | str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            if "column" in found:
+                raise RecipeError(f"--split {text}: is the second column to split by, after {found['column']!r}.")
+            found["column"] = text
+            continue
         if name not in ("validation", "test"):
             raise RecipeError(f"--split {name}: give a share to validation or test; the rest trains.")
         try:
@@ -58,3 +64,28 @@ def shares(texts: list[str]) -> dict[str, float]:
         except ValueError as error:
             raise RecipeError(f"--split {name}={value}: {value!r} is not a number.") from error
     return found
+
+
+def about_data(
+    *,
+    column: list[str] | None,
+    ignore: list[str] | None,
+    label: list[str] | None,
+    missing: list[str] | None,
+    split: list[str] | None,
+    schema: Path | None,
+    resize: str | None,
+    features: int | None,
+) -> dict[str, Any]:
+    """What was said about the data, as keywords of `vael.fit` and of `Reading.asked`."""
+    asked = {
+        "kinds": pairs(column or [], "--column"),
+        "ignore": ignore,
+        "label": label,
+        "missing": missing,
+        "split": splits(split or []),
+        "schema": schema,
+        "resize": resize,
+        "features": features,
+    }
+    return {key: value for key, value in asked.items() if value is not None and value != {}}

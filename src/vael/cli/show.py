@@ -54,6 +54,8 @@ class Watcher:
         sizes = ", ".join(f"{name} {len(split)}" for name, split in data.splits.items())
         out.print(f"data        {data.name}: {sizes} (seed {recipe['seed']})")
         fields([("  " + name, text) for name, text in data.schema.describe()], out)
+        for text in data.notes:
+            out.print(f"note        {text}")
         out.print(f"likelihood  {shape_of(recipe['likelihood'])}")
         out.print(f"posterior   {shape_of(recipe['posterior'])}")
         out.print(f"prior       {shape_of(recipe['prior'])}")

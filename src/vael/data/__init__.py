@@ -3,6 +3,7 @@
 from vael.data.batch import Batch
 from vael.data.dataset import Data, Split, decode, encode, fingerprint, originals, positions, prepare, source_rows
 from vael.data.frame import Frame
+from vael.data.reading import Reading
 from vael.data.schema import KINDS, Binarization, Field, Kind, Schema
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Field",
     "Frame",
     "Kind",
+    "Reading",
     "Schema",
     "Split",
     "decode",

@@ -111,6 +111,7 @@ class Data:
 
     schema: With every view fitted on the training rows alone.
     splits: "train", "validation" and "test"; the last two may be empty.
+    notes: What was left out or changed in reading, a sentence each.
     """
 
     name: str
@@ -118,6 +119,7 @@ class Data:
     schema: Schema
     splits: dict[str, Split]
     fingerprint: str
+    notes: tuple[str, ...] = ()
 
     def split(self, name: str) -> Split:
         """The split called `name`. Raises DataError when it is empty or unknown."""
@@ -167,10 +169,7 @@ def prepare(frame: Frame, schema: Schema, *, fractions: Mapping[str, float] | No
     Raises DataError when no row or no field is left to model.
     """
     if not schema.modelled:
-        raise DataError(
-            f"{frame.name}: no field is left to model; each is constant, an id, a label or ignored.\n"
-            f"  Name the kind of one, for instance `--column NAME=real`."
-        )
+        raise nothing_to_model(frame, schema)
     rows = split_rows(len(frame), given=frame.split, fractions=fractions or {}, seed=seed)
     if not len(rows["train"]):
         raise DataError(
@@ -181,7 +180,23 @@ def prepare(frame: Frame, schema: Schema, *, fractions: Mapping[str, float] | No
     schema = Schema(tuple(fitted.get(field.name, field) for field in schema))
     whole = encode(frame, schema)
     splits = {name: whole.rows(torch.from_numpy(chosen)) for name, chosen in rows.items()}
-    return Data(frame.name, frame.origin, schema, splits, fingerprint(frame))
+    return Data(frame.name, frame.origin, schema, splits, fingerprint(frame), frame.notes)
+
+
+def nothing_to_model(frame: Frame, schema: Schema) -> DataError:
+    """Why a schema without a modelled field cannot be fitted, and what to say of which column."""
+    texts = [field.name for field in schema if field.kind == "id" and field.dtype == "str"]
+    if not texts:
+        return DataError(
+            f"{frame.name}: no field is left to model; each is constant, an id, a label or ignored.\n"
+            f"  Name the kind of one, for instance `--column NAME=real`."
+        )
+    table = " If the file is a table, give it the ending .csv or .tsv." if frame.name.endswith(".txt") else ""
+    return DataError(
+        f"{frame.name}: no field is left to model; {texts[0]!r} is text that differs from row to row, and there is no "
+        f"likelihood of sequences yet.\n"
+        f"  If it is one of a few names in each row, say `--column {texts[0]}=category`.{table}"
+    )
 
 
 def encode(frame: Frame, schema: Schema) -> Split:

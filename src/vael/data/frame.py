@@ -18,6 +18,8 @@ class Frame:
     labels: Names of columns the source itself calls labels.
     split: `(N,)` of "train", "validation" or "test" where the source says so, else None.
     marks: For each column, the texts that were read as missing.
+    kinds: For columns whose kind the source itself knows, the kind and how it is known.
+    notes: What was left out or changed in reading, a sentence each.
     """
 
     name: str
@@ -26,6 +28,8 @@ class Frame:
     labels: tuple[str, ...] = ()
     split: NDArray[np.str_] | None = None
     marks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    kinds: dict[str, tuple[str, str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0

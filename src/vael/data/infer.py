@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 MOST_LEVELS = 1000  # a category with more is a name, not a kind of thing
 FEWEST_ROWS = 20  # below this, "all distinct" says nothing
-SPIKE = 0.2  # a column with this share of one value is no law on a line there
+SPIKE, STANDS_OUT = 0.1, 3  # a share of one value, so many times the next one's, that no law on a line explains
 FEWEST_LEVELS = 20  # distinct values: with fewer, ordered whole numbers are answers on a scale, and no law on a line
 SMALL_COUNT = 10
 EXACT = 2.0**53  # beyond it every float64 is whole
@@ -228,11 +228,14 @@ class Facts:
     def spike(self) -> tuple[float, float] | None:
         """The one value that a large share of the rows have, and its share; None where the others are few or alike."""
         values, counts = np.unique(self.observed, return_counts=True)
-        share = float(counts.max() / len(self.observed))
         # The rest must be enough, and varied enough, to have a law of its own.
-        if share < SPIKE or len(self.observed) < FEWEST_ROWS or len(values) < FEWEST_LEVELS:
+        if len(self.observed) < FEWEST_ROWS or len(values) < FEWEST_LEVELS:
             return None
-        return float(values[counts.argmax()]), share
+        next_one, most = np.sort(counts)[-2:]
+        # Off a grid a density grows without limit at a value that repeats; on one only a towering value needs an atom.
+        if most < SPIKE * len(self.observed) or (self.resolution and most < STANDS_OUT * next_one):
+            return None
+        return float(values[counts.argmax()]), float(most / len(self.observed))
 
     @cached_property
     def beside_spike(self) -> Floats:
@@ -248,8 +251,9 @@ class Facts:
 
     @cached_property
     def counts_up(self) -> bool:
-        """Whether small counts occur among those that are no spike: amounts jump from 0 to hundreds, counts do not."""
-        return self.spike is None or bool(np.quantile(self.beside_spike, 0.01) <= SMALL_COUNT)
+        """Whether small counts occur beside 0: amounts of money jump from 0 to hundreds, counts do not."""
+        own = self.observed.astype(np.float64)
+        return bool(np.quantile(own[own > 0], 0.01) <= SMALL_COUNT)
 
     @cached_property
     def multiplicative(self) -> bool:

@@ -35,7 +35,7 @@ class Field:
     resolution: Step of the grid the values lie on, in the field's own unit; 0 where they are continuous.
     offset: A value the grid passes through.
     ends: The least and the greatest value seen, where they are numbers on a line.
-    spike: The one value that a fifth of the rows or more hold, where a law on a line needs to know; else None.
+    spike: The one value that stands out, a tenth of the rows or more, where a law on a line needs to know; else None.
     missing: How many values are missing; `marks` are the texts that say so.
     view: What a model sees: "whole" numbers or codes as they are, "standard" (x − loc) / scale, "scaled" x / scale,
         "unit" x with the range brought to [0, 1], "binary" zeros and ones drawn from grey values by `binarization`.

@@ -3,16 +3,15 @@
 import torch
 from torch import Tensor
 
-from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian, unit_kl
+from vael.distributions.kl import find_unit_kl
 
 ACTIVE = 0.01  # Var_x(E[z|x]) above which a unit counts as active (Burda et al. 2016, section 5)
 
 
 def unit_rates(q: object, p: object) -> Tensor | None:
     """KL(q_j‖p_j) of each unit in nats, `(B, D)`, where both factorise over units in closed form; else None."""
-    if not (isinstance(q, DiagonalGaussian) and isinstance(p, StandardGaussian)):
-        return None
-    return unit_kl(q)
+    by_unit = find_unit_kl(type(q), type(p))
+    return None if by_unit is None else by_unit(q, p)
 
 
 def active_units(means: Tensor, threshold: float = ACTIVE) -> int:

@@ -5,9 +5,11 @@ from vael.distributions.cells import Cells, log_end_integral, log_integral, log_
 from vael.distributions.continuous_bernoulli import ContinuousBernoulli
 from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian
 from vael.distributions.discretized_logistic import DiscretizedLogistic, discretized_logistic_log_prob
+from vael.distributions.full_gaussian import FullGaussian
 from vael.distributions.inflated import Inflated
-from vael.distributions.kl import closed_kl, find_kl
+from vael.distributions.kl import closed_kl, closed_unit_kl, find_kl, find_unit_kl
 from vael.distributions.logistic_mixture import LogisticMixture
+from vael.distributions.low_rank_gaussian import LowRankGaussian
 from vael.distributions.precise import PreciseBeta, PreciseGamma, PreciseNegativeBinomial, PrecisePoisson
 from vael.distributions.product import Product
 
@@ -17,8 +19,10 @@ __all__ = [
     "ContinuousBernoulli",
     "DiagonalGaussian",
     "DiscretizedLogistic",
+    "FullGaussian",
     "Inflated",
     "LogisticMixture",
+    "LowRankGaussian",
     "PreciseBeta",
     "PreciseGamma",
     "PreciseNegativeBinomial",
@@ -26,8 +30,10 @@ __all__ = [
     "Product",
     "StandardGaussian",
     "closed_kl",
+    "closed_unit_kl",
     "discretized_logistic_log_prob",
     "find_kl",
+    "find_unit_kl",
     "log_end_integral",
     "log_integral",
     "log_interval",

@@ -8,7 +8,7 @@ from torch import Size, Tensor
 from torch.distributions import Distribution, MultivariateNormal
 from torch.types import _size
 
-from vael.distributions.kl import closed_kl
+from vael.distributions.kl import closed_kl, closed_unit_kl
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -86,25 +86,21 @@ class StandardGaussian(Distribution):
         return torch.randn(Size(sample_shape) + self.event_shape)
 
 
-@closed_kl(DiagonalGaussian, StandardGaussian)
+@closed_unit_kl(DiagonalGaussian, StandardGaussian)
 def _diagonal_to_standard(q: DiagonalGaussian, p: StandardGaussian) -> Tensor:
-    return unit_kl(q).sum(-1)
-
-
-def unit_kl(q: DiagonalGaussian) -> Tensor:
-    """KL of each component to N(0, 1), nats, `(..., D)`: ½ [ loc² + s² − 1 − 2 log s ].
+    """½ [ loc² + s² − 1 − 2 log s ] of each component.
 
     Source: Kingma & Welling 2013, appendix B (arXiv 1312.6114).
     """
     return 0.5 * (q.loc.square() + q.variance - 1 - 2 * q.log_scale)
 
 
-@closed_kl(DiagonalGaussian, DiagonalGaussian)
+@closed_unit_kl(DiagonalGaussian, DiagonalGaussian)
 def _diagonal_to_diagonal(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
-    """½ Σ_j [ (s_q² + (loc_q − loc_p)²) / s_p² − 1 ] + log s_p − log s_q."""
+    """½ [ (s_q² + (loc_q − loc_p)²) / s_p² − 1 ] + log s_p − log s_q of each component."""
     narrow = torch.exp(-2 * p.log_scale)
     spread = (q.variance + (q.loc - p.loc).square()) * narrow - 1
-    return (0.5 * spread + p.log_scale - q.log_scale).sum(-1)
+    return 0.5 * spread + p.log_scale - q.log_scale
 
 
 @closed_kl(DiagonalGaussian, MultivariateNormal)

@@ -12,6 +12,7 @@ from torch import Tensor
 ClosedKL = Callable[[Any, Any], Tensor]
 
 _KNOWN: dict[tuple[type, type], ClosedKL] = {}
+_BY_UNIT: dict[tuple[type, type], ClosedKL] = {}
 
 
 def closed_kl(q: type, p: type) -> Callable[[ClosedKL], ClosedKL]:
@@ -24,6 +25,27 @@ def closed_kl(q: type, p: type) -> Callable[[ClosedKL], ClosedKL]:
     return register
 
 
+def closed_unit_kl(q: type, p: type) -> Callable[[ClosedKL], ClosedKL]:
+    """Register a function (q, p) → KL(q_j‖p_j) of each unit, `(..., D)`, for two types that factorise over units.
+
+    Their sum is the pair's KL, which is registered with it.
+    """
+
+    def register(function: ClosedKL) -> ClosedKL:
+        def whole(q: Any, p: Any) -> Tensor:
+            return function(q, p).sum(-1)
+
+        _BY_UNIT[q, p], _KNOWN[q, p] = function, whole
+        return function
+
+    return register
+
+
 def find_kl(q: type | None, p: type | None) -> ClosedKL | None:
     """The registered KL(q‖p) of two distribution types, or None where it must be estimated from draws."""
     return None if q is None or p is None else _KNOWN.get((q, p))
+
+
+def find_unit_kl(q: type | None, p: type | None) -> ClosedKL | None:
+    """The registered KL of each unit of two distribution types, or None where they do not factorise over units."""
+    return None if q is None or p is None else _BY_UNIT.get((q, p))

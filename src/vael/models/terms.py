@@ -18,6 +18,7 @@ class Latent:
     p: Its prior, batch shape `()`, `(B,)` or `(K, B)`.
     z: The draws, `(K, B, D)`.
     kl: The closed-form KL(q‖p) for these types, or None.
+    unit_kl: The closed-form KL of each unit, where these types factorise over units, or None.
     """
 
     q: Any
@@ -25,6 +26,7 @@ class Latent:
     z: Tensor
     log_measure: Tensor
     kl: ClosedKL | None = None
+    unit_kl: ClosedKL | None = None
 
     @cached_property
     def log_q(self) -> Tensor:
@@ -47,13 +49,25 @@ class Latent:
         # A lower level's KL depends on the draws above it, and is averaged over them.
         return average(exact, self.log_measure) if exact.dim() > 1 else exact
 
+    @cached_property
+    def unit_rate(self) -> Tensor:
+        """KL of each group of units that has one of its own, nats, `(B, G)`; their sum is the rate.
+
+        Each unit is a group where q and p factorise over units, else the whole latent is one.
+        """
+        if self.unit_kl is None:
+            return self.rate.unsqueeze(-1)
+        exact = self.unit_kl(self.q, self.p)
+        return average(exact, self.log_measure) if exact.dim() > 2 else exact
+
 
 def average(values: Tensor, log_measure: Tensor) -> Tensor:
     """Σ_k exp(log_measure_k) values_k: the mean over draws, or the exact sum over an enumerated latent.
 
-    values `(K, B)`, log_measure `(K, B)` or a scalar → `(B,)`.
+    values `(K, B, ...)`, log_measure `(K, B)` or a scalar → `(B, ...)`.
     """
-    return (torch.exp(log_measure) * values).sum(0)
+    weight = torch.exp(log_measure)[(..., *(None,) * (values.dim() - 2))]
+    return (weight * values).sum(0)
 
 
 @dataclass(frozen=True)
@@ -87,6 +101,11 @@ class Terms:
         for latent in self.latents[1:]:
             total = total + latent.rate
         return total
+
+    @cached_property
+    def unit_rate(self) -> Tensor:
+        """The rate of each group of units, levels side by side, nats, `(B, G)`; see `Latent.unit_rate`."""
+        return torch.cat([latent.unit_rate for latent in self.latents], -1)
 
     @cached_property
     def distortion(self) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vael.data.batch import Batch
-from vael.distributions.kl import find_kl
+from vael.distributions.kl import find_kl, find_unit_kl
 from vael.errors import ShapeError
 from vael.likelihoods.base import Likelihood
 from vael.models.terms import Latent, Terms
@@ -38,6 +38,7 @@ class VAE(nn.Module):
             raise ShapeError(f"VAE: the prior has {prior.latent} latents, the posterior {posterior.latent}.")
         self.prior, self.likelihood, self.posterior = prior, likelihood, posterior
         self.kl = find_kl(posterior.family, prior.family)
+        self.unit_kl = find_unit_kl(posterior.family, prior.family)
 
     @property
     def latent(self) -> int:
@@ -99,7 +100,7 @@ class VAE(nn.Module):
         if batch.observed is not None:
             parts = torch.where(batch.observed, parts, torch.zeros((), dtype=parts.dtype, device=parts.device))
         log_measure = torch.full((), -math.log(len(eps)), dtype=parts.dtype, device=parts.device)
-        return Terms((Latent(q, p, z, log_measure, self.kl),), parts.sum(-1), log_measure)
+        return Terms((Latent(q, p, z, log_measure, self.kl, self.unit_kl),), parts.sum(-1), log_measure)
 
 
 def _foreign_draws(q: Distribution, eps: Tensor) -> Tensor:

@@ -27,6 +27,17 @@ class Objective(Protocol):
         ...
 
 
+class Charging(Protocol):
+    """An objective that is the expected log-likelihood less a cost of the rate, which a warm-up can weigh."""
+
+    @property
+    def draws(self) -> int: ...
+
+    def cost(self, terms: Terms) -> Tensor:
+        """What is taken off for the rate, nats, `(B,)`."""
+        ...
+
+
 def check_draws(name: str, draws: int) -> None:
     """Raise RecipeError unless `draws` is a whole number of at least 1."""
     if draws < 1:
@@ -53,8 +64,12 @@ class ELBO:
     def __call__(self, terms: Terms) -> Tensor:
         return terms.elbo
 
-    def warmed(self, share: float | Tensor) -> "Beta":
-        return Beta(beta=share, draws=self.draws)
+    def cost(self, terms: Terms) -> Tensor:
+        """The rate itself."""
+        return terms.rate
+
+    def warmed(self, share: float | Tensor) -> "Warmed":
+        return Warmed(self, share)
 
 
 @dataclass(frozen=True)
@@ -83,27 +98,34 @@ class Beta:
             raise RecipeError(f"Beta: beta must be at least 0, got {self.beta}.")
 
     def __call__(self, terms: Terms) -> Tensor:
-        return -terms.distortion - self.beta * terms.rate
+        return -terms.distortion - self.cost(terms)
+
+    def cost(self, terms: Terms) -> Tensor:
+        """β times the rate."""
+        return self.beta * terms.rate
 
     def warmed(self, share: float | Tensor) -> "Warmed":
-        return Warmed(beta=self.beta, share=share, draws=self.draws)
+        return Warmed(self, share)
 
 
 @dataclass(frozen=True)
 class Warmed:
-    """`Beta` on its way up: β times the share a warm-up has reached, read anew at every call.
+    """An objective on its way up: its cost times the share a warm-up has reached, read anew at every call.
 
-        L(x) = E_q[log p(x|z)] − β · share · KL(q(z|x)‖p(z))
+        L(x) = E_q[log p(x|z)] − share · cost(x)
 
     A product taken once would freeze the share at the value it had then.
     """
 
-    beta: float | Tensor
+    of: Charging
     share: float | Tensor
-    draws: int = 1
+
+    @property
+    def draws(self) -> int:
+        return self.of.draws
 
     def __call__(self, terms: Terms) -> Tensor:
-        return -terms.distortion - self.beta * self.share * terms.rate
+        return -terms.distortion - self.share * self.of.cost(terms)
 
     def warmed(self, share: float | Tensor) -> Self:
         return replace(self, share=share)

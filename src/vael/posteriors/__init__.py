@@ -1,6 +1,14 @@
 """q(z|x): what an encoder believes about the latent behind an example."""
 
-from vael.posteriors.base import Posterior
+from vael.posteriors.base import EncodedPosterior, Posterior
+from vael.posteriors.full_gaussian import FullGaussianPosterior
 from vael.posteriors.gaussian import GaussianPosterior
+from vael.posteriors.low_rank_gaussian import LowRankGaussianPosterior
 
-__all__ = ["GaussianPosterior", "Posterior"]
+__all__ = [
+    "EncodedPosterior",
+    "FullGaussianPosterior",
+    "GaussianPosterior",
+    "LowRankGaussianPosterior",
+    "Posterior",
+]

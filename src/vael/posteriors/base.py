@@ -6,6 +6,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vael.errors import RecipeError, ShapeError
+
 
 class Posterior(nn.Module, ABC):
     """q(z|x): what an encoder believes about the latent behind an example.
@@ -20,3 +22,66 @@ class Posterior(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor, given: Tensor | None = None, observed: Tensor | None = None) -> Distribution:
         """q(z|x): batch shape `(B,)`, event shape `(D,)`, for x `(B, *event)`."""
+
+
+class EncodedPosterior(Posterior):
+    """A posterior whose law is read off the output of one encoder network.
+
+    Args:
+        network: x `(B, *event)` → `(B, width)`. A network with `takes_mask` is also handed which features were
+            observed. None to ask for the width alone.
+        latent: D; found from `network.outputs` where the network has them.
+
+    Raises RecipeError when the size of z is not told, ShapeError when network and size disagree.
+    """
+
+    def __init__(self, network: nn.Module | None = None, latent: int | None = None) -> None:
+        super().__init__()
+        name, outputs = type(self).__name__, getattr(network, "outputs", None)
+        if latent is None:
+            if not isinstance(outputs, int):
+                raise RecipeError(f"{name}: the network does not say its `outputs`; give latent, the size of z.")
+            self.latent = self._latent_for(outputs)
+        else:
+            self.latent = latent
+        self.network = network
+        if self.latent < 1:
+            raise RecipeError(f"{name}: latent must be at least 1, got {self.latent}.")
+        if isinstance(outputs, int) and outputs != self.width(self.latent):
+            raise ShapeError(
+                f"{name}: {self.needs()}, got a network with {outputs} outputs"
+                + (f" for {latent} latents, which take {self.width(latent)}." if latent else ".")
+            )
+
+    @abstractmethod
+    def width(self, latent: int) -> int:
+        """How many outputs the network of a posterior over `latent` numbers has."""
+
+    @abstractmethod
+    def needs(self) -> str:
+        """What the outputs are, in words."""
+
+    @abstractmethod
+    def law(self, outputs: Tensor) -> Distribution:
+        """q(z|x) from the network's outputs `(B, width)`."""
+
+    def _latent_for(self, outputs: int) -> int:
+        """The largest number of latents that `outputs` suffice for."""
+        latent = 1
+        while self.width(latent + 1) <= outputs:
+            latent += 1
+        return latent
+
+    def forward(self, x: Tensor, given: Tensor | None = None, observed: Tensor | None = None) -> Distribution:
+        """Raises ShapeError when the network's output is not `(B, width)`."""
+        name, wanted = type(self).__name__, self.width(self.latent)
+        if self.network is None:
+            raise RecipeError(f"{name}: has no encoder network.")
+        masked = observed is not None and getattr(self.network, "takes_mask", False)
+        out: Tensor = self.network(x, observed) if masked else self.network(x)
+        if out.shape[-1] != wanted:
+            raise ShapeError(
+                f"{name}: the network's output has shape {tuple(out.shape)}, expected (…, {wanted}).\n"
+                f"  {self.needs()}: give the network {wanted} outputs, or say another latent."
+            )
+        return self.law(out)

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from vael import defaults
-from vael.data import Binarization, Data, Frame, Schema, prepare
-from vael.data.infer import infer
+from vael.data import Binarization, Data, Frame, Reading, Schema, prepare
 from vael.data.sources import read
+from vael.data.understand import understand
 from vael.errors import Interrupted, RecipeError, TrainingError
 from vael.evaluation import bounds
 from vael.files import sole_writer
@@ -49,13 +49,18 @@ def fit(
     latent: int | None = None,
     likelihood: str | None = None,
     binarize: Binarization | None = None,
-    objective: Objective | None = None,
+    prior: str | None = None,
+    posterior: str | None = None,
+    objective: Objective | str | None = None,
     model: VAE | None = None,
+    schema: object | None = None,
     kinds: Mapping[str, str] | None = None,
     ignore: Sequence[str] = (),
     label: Sequence[str] = (),
     missing: Sequence[str] = (),
-    split: Mapping[str, float] | None = None,
+    split: str | Mapping[str, float | str] | None = None,
+    resize: int | str | Sequence[int] | None = None,
+    features: int | Sequence[str] | None = None,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     device: str = "cpu",
@@ -64,25 +69,34 @@ def fit(
 ) -> Run:
     """Fit a VAE to `data` and keep the run: one call from your data to a model whose numbers are true.
 
-    data: A built-in name, a path, an array `(N, *event)`, a data frame or a dict of columns.
+    data: The name of a set, a path, an array `(N, *event)`, a data frame, a dict of columns or a torch data set.
     output: The run folder; `runs/<data>-1`, -2, … when left out. An existing run is never overwritten.
     latent: Size of z, 16 when left out. likelihood: A kind for every field; each kind's default when left out; "auto"
         for the best of those that fit, by short trials on the validation rows.
     binarize: "dynamic", "static" or "threshold", for grey pictures under the Bernoulli likelihood.
-    objective: What is maximised; the ELBO when left out. model: A model built by hand, trained as it is.
+    prior, posterior: Kinds as a recipe spells them, such as "full_gaussian"; gaussian when left out.
+    objective: What is maximised, as an object or by its kind; the ELBO when left out.
+    model: A model built by hand, trained as it is.
+    schema: A schema file, perhaps edited by hand, or a `Schema`: what the columns are.
     kinds, ignore, label: Overrides of the inferred schema. missing: Further texts that mark a missing value.
-    split: Shares of "validation" and "test".
+    split: Shares of "validation" and "test"; the name of the column that says which rows train; or both, the name
+        under "column".
+    resize: The size that pictures are brought to: a side, "64x48" or (width, height), in pixels.
+    features: How many columns of a wide table of counts to keep, those with the largest totals; or their names.
     settings: Dotted recipe keys, such as {"likelihood.scale": "per_example"}.
     training: Keywords of `vael.Training`, and `epochs`. watch: Called with every event, for progress.
 
     Raises DataError, RecipeError before training; TrainingError, Interrupted during it, the run being kept.
     """
-    named = [name for name, kind in (kinds or {}).items() if kind in ("category", "id")]
-    frame = read(data, missing=missing, text=named)
+    reading = Reading.asked(
+        kinds=kinds, ignore=ignore, label=label, missing=missing, split=split, resize=resize, features=features,
+        schema=schema,
+    )  # fmt: skip
+    frame = read(data, reading)
     plan = resolve(
-        frame, latent=latent, likelihood=likelihood, binarize=binarize, objective=objective, model=model,
-        kinds=kinds or {}, ignore=ignore, label=label, split=split or {}, seed=seed, settings=settings or {},
-        training=training, watch=watch,
+        frame, latent=latent, likelihood=likelihood, binarize=binarize, prior=prior, posterior=posterior,
+        objective=objective, model=model, reading=reading, seed=seed, settings=settings or {}, training=training,
+        watch=watch,
     )  # fmt: skip
     _check_device(device)
     folder = RunFolder(next_folder(frame.name) if output is None else output)
@@ -120,53 +134,59 @@ def resume(
 
 def resolve(
     frame: Frame, *, latent: int | None, likelihood: str | None, binarize: Binarization | None,
-    objective: Objective | None, model: VAE | None, kinds: Mapping[str, str], ignore: Sequence[str],
-    label: Sequence[str],
-    split: Mapping[str, float], seed: int, settings: Mapping[str, Any], training: Mapping[str, Any],
-    watch: Watch,
+    prior: str | None, posterior: str | None, objective: Objective | str | None, model: VAE | None,
+    reading: Reading, seed: int, settings: Mapping[str, Any], training: Mapping[str, Any], watch: Watch,
 ) -> Plan:  # fmt: skip
     """Every question answered: schema, likelihoods, views, splits, sizes, steps; a recipe that repeats the run."""
     if latent is not None and not (isinstance(latent, int) and latent >= 1):
         raise RecipeError(f"fit: latent must be a whole number of at least 1, got {latent!r}.")
-    if model is not None and (latent not in (None, model.latent) or likelihood is not None):
-        raise RecipeError("fit: a model built by hand has its own latent and likelihood; leave out those arguments.")
-    if objective is not None and not (callable(objective) and hasattr(objective, "draws")):
-        raise RecipeError(f"fit: objective must be an object such as vael.IWAE(draws=50), got {objective!r}.")
-    schema = infer(frame, kinds=dict(kinds), ignore=list(ignore), label=list(label))
+    by_hand = [likelihood, prior, posterior]
+    if model is not None and (latent not in (None, model.latent) or any(kind is not None for kind in by_hand)):
+        raise RecipeError(
+            "fit: a model built by hand has its own latent, likelihood, prior and posterior; leave out those arguments."
+        )
+    aim = ELBO() if objective is None or isinstance(objective, str) else objective
+    if isinstance(aim, type) or not (callable(aim) and hasattr(aim, "draws")):
+        raise RecipeError(f"fit: objective must be a kind or an object such as vael.IWAE(draws=50), got {objective!r}.")
+    schema = understand(frame, reading)
     if model is not None:
         chosen = chosen_by(model, schema)
     elif likelihood == "auto":
-        chosen = auto.choose(auto.Trials(frame, schema, latent or defaults.LATENT, split, seed, binarize), watch)
+        trials = auto.Trials(frame, schema, latent or defaults.LATENT, reading.shares, seed, binarize)
+        chosen = auto.choose(trials, watch)
     else:
         chosen = defaults.choose(schema, likelihood)
     schema = defaults.with_views(schema, chosen, binarize)
-    data = prepare(frame, schema, fractions=split, seed=seed)
+    data = prepare(frame, schema, fractions=reading.shares, seed=seed)
     with torch.random.fork_rng(devices=[]):
         built = model or defaults.model(data.schema, chosen, latent=latent or defaults.LATENT)
     tables = {
         "format": 1,
         "seed": seed,
-        "data": about(frame, data, kinds, ignore, label, split),
+        "data": about(frame, data, reading),
         **describe_model(built),
-        "objective": describe(objective or ELBO(), "objective"),
+        "objective": describe(aim, "objective"),
         "training": asdict(defaults.training(data, training)),
     }
-    recipe = with_settings(tables, settings)
+    asked = {"prior": prior, "posterior": posterior, "objective": objective if isinstance(objective, str) else None}
+    named = {f"{room}.kind": kind.replace("-", "_") for room, kind in asked.items() if kind is not None}
+    recipe = with_settings(tables, {**named, **settings})
     if recipe["likelihood"]["kind"] != tables["likelihood"]["kind"]:
         raise RecipeError("--set likelihood.kind: the kind decides how the data are seen. Use --likelihood KIND.")
     if recipe["likelihood"] != tables["likelihood"] and "likelihood.network.outputs" not in settings:
         _fit_outputs(recipe["likelihood"], data.schema)
+    if recipe["posterior"] != tables["posterior"]:
+        _fit_encoder(recipe["posterior"], settings)
     steps = Training.of(recipe["training"])
     if recipe["objective"]["kind"] != "foreign":
-        objective = build(recipe["objective"], "objective")  # from the recipe, where --set may have changed it
-    assert objective is not None
+        aim = build(recipe["objective"], "objective")  # from the recipe, where --set may have changed it
     if steps.warm_up:
-        objective.warmed(1.0)  # refuse before training what has no rate to warm up
+        aim.warmed(1.0)  # refuse before training what has no rate to warm up
     if model is None or any(recipe[place] != tables[place] for place in MODEL):
         model = _fresh_model(recipe, data, None, start=model is None)
-    data = _as_scored(model, data, frame, split, seed)
+    data = _as_scored(model, data, frame, reading.shares, seed)
     bounds(model, data.split("train").rows(torch.zeros(1, dtype=torch.int64)).settled())  # refuse before training
-    return Plan(recipe, data, model, objective, steps, notes(data))
+    return Plan(recipe, data, model, aim, steps, notes(data))
 
 
 def _as_scored(model: VAE, data: Data, frame: Frame, split: Mapping[str, float], seed: int) -> Data:
@@ -184,14 +204,10 @@ def chosen_by(model: VAE, schema: Schema) -> dict[str, type[Likelihood]]:
     return dict.fromkeys(names, type(model.likelihood))
 
 
-def about(
-    frame: Frame, data: Data, kinds: Mapping[str, str], ignore: Sequence[str], label: Sequence[str],
-    split: Mapping[str, float],
-) -> dict[str, Any]:  # fmt: skip
-    """The [data] table: where the data came from, what was overridden, how they were split."""
-    asked: dict[str, Any] = {"kinds": dict(kinds), "ignore": list(ignore), "label": list(label), "split": dict(split)}
-    table = {"name": frame.name, **({"source": frame.origin} if frame.origin else {}), "fingerprint": data.fingerprint}
-    return {**table, **{key: value for key, value in asked.items() if value}}
+def about(frame: Frame, data: Data, reading: Reading) -> dict[str, Any]:
+    """The [data] table: where the data came from, what was said about them, how they were read and split."""
+    origin = {"source": frame.origin} if frame.origin else {}
+    return {"name": frame.name, **origin, "fingerprint": data.fingerprint, **reading.table()}
 
 
 def notes(data: Data) -> list[str]:
@@ -214,6 +230,18 @@ def _fit_outputs(likelihood: dict[str, Any], schema: Schema) -> None:
         rest = {key: value for key, value in likelihood.items() if key != "network"}
         bare = build({**rest, "event_shape": list(schema.event_shape)}, "likelihood")
         likelihood["network"] = {**network, "outputs": bare.decoder_outputs(schema.event_shape)}
+
+
+def _fit_encoder(posterior: dict[str, Any], settings: Mapping[str, Any]) -> None:
+    """Give the encoder's innermost network as many outputs as a changed posterior takes, where none were asked for."""
+    rest = {key: value for key, value in posterior.items() if key != "network"}
+    table, place = posterior, "posterior"
+    while isinstance(table.get("network"), dict):
+        table["network"] = dict(table["network"])
+        table, place = table["network"], f"{place}.network"
+    if table is not posterior and "outputs" in table and f"{place}.outputs" not in settings:
+        member = build(rest, "posterior")
+        table["outputs"] = member.width(member.latent)
 
 
 def _check_device(device: str) -> None:

@@ -37,6 +37,12 @@ def members(room: str) -> dict[str, type]:
     return {kind_of(m): m for m in classes if not getattr(m, "_is_protocol", False) and not issubclass(m, tuple)}
 
 
+def takes(room: str, kind: str, argument: str) -> bool:
+    """Whether the class that `kind` names takes `argument`; True where there is no such class: `build` answers that."""
+    member = members(room).get(kind.replace("-", "_"))
+    return member is None or argument in inspect.signature(member).parameters
+
+
 def room_of(place: str) -> str:
     """The room whose members stand at a place such as "likelihood" or "posterior.network"."""
     return "network" if place.endswith("network") else place.split(".")[0]

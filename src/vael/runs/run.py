@@ -1,7 +1,7 @@
 """A fitted model with its data, its history and the verbs that use it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vael import applications, evaluation
-from vael.data import Data, Schema, Split, decode, fingerprint, prepare, source_rows
+from vael.data import Data, Frame, Reading, Schema, Split, decode, fingerprint, prepare, source_rows
 from vael.data import encode as encode_frame
 from vael.data.sources import read_like
 from vael.errors import DamagedFile, DataError, RecipeError, WriteError
@@ -63,7 +63,9 @@ class Run:
             return self.data.split(split or "test")
         if split is not None:
             raise RecipeError(f"other data are one split; leave out split={split!r}.")
-        return data if isinstance(data, Split) else encode_frame(read_like(data, self.schema), self.schema)
+        if isinstance(data, Split):
+            return data
+        return encode_frame(self._frame(data), self.schema)
 
     def evaluate(
         self,
@@ -180,6 +182,10 @@ class Run:
             return None
         return found if found.get("weights") == sha256(read_bytes(self.folder.model)) else None
 
+    def _frame(self, data: object) -> Frame:
+        """`data` read as the run's own were, but for a column that splits them, which other data need not have."""
+        return read_like(data, self.schema, replace(Reading.of(self.recipe["data"]), split={}))
+
     def _splits(self, data: object | None) -> tuple[dict[str, Split], str]:
         """The run's own splits, or other `data` as one; or none, and why."""
         if data is None:
@@ -198,7 +204,7 @@ class Run:
         source = self.recipe["data"].get("source") if data is None else data
         if label is None or label.values or label.dtype == "str" or source is None:
             return None
-        column = read_like(source, self.schema).columns.get(label.name)
+        column = self._frame(source).columns.get(label.name)
         return None if column is None or column.dtype == object else column.astype(np.float64)
 
 
@@ -213,13 +219,14 @@ def reread(recipe: Mapping[str, Any], schema: Schema, data: object | None = None
             "this run was fitted on data handed over in memory, which a run folder does not keep.\n"
             "  Hand the data over again."
         )
-    frame = read_like(about["source"] if data is None else data, schema)
+    reading = Reading.of(about)
+    frame = read_like(about["source"] if data is None else data, schema, reading)
     if fingerprint(frame) != about["fingerprint"]:
         raise DataError(
             f"{frame.name}: the data are not those the run was fitted on; its splits would not be the same.\n"
             f"  Put the original data back, or name them as other data to measure the run on."
         )
-    return prepare(frame, schema, fractions=about.get("split", {}), seed=recipe["seed"])
+    return prepare(frame, schema, fractions=reading.shares, seed=recipe["seed"])
 
 
 def load(run: str | Path | None = None, *, modules: Mapping[str, nn.Module] | None = None, device: str = "cpu") -> Run:

@@ -86,7 +86,7 @@ class Engine:
         training = self.training
         rate = learning_rate_at(step, schedule=training.schedule, base=training.learning_rate, steps=training.steps)
         self.rate.fill_(rate * self.slowdown)
-        self.share.fill_(warm_up_share(step, training.warm_up))
+        self.share.fill_(warm_up_share(step, training.warm_up, cycle=training.cycle))
 
     def advance(self) -> None:
         """One update: look, bound, gradient, clip, step."""

@@ -17,6 +17,10 @@ def learning_rate_at(step: int, *, schedule: Schedule, base: float, steps: int) 
     return base * (0.01 + 0.99 * 0.5 * (1 + turn))
 
 
-def warm_up_share(step: int, warm_up: int) -> float:
-    """How far a warm-up of `warm_up` steps has come at `step`: from 1/warm_up to 1."""
-    return 1.0 if warm_up <= 0 else min(1.0, (step + 1) / warm_up)
+def warm_up_share(step: int, warm_up: int, *, cycle: int = 0) -> float:
+    """How far a warm-up of `warm_up` steps has come at `step`: from 1/warm_up to 1.
+
+    cycle: Steps after which it begins anew; 0 for never. Source: Fu et al. 2019, eq. 6 (arXiv 1903.10145).
+    """
+    since = step % cycle if cycle else step
+    return 1.0 if warm_up <= 0 else min(1.0, (since + 1) / warm_up)

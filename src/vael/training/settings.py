@@ -17,8 +17,10 @@ class Training:
     learning_rate: At the start. schedule: "cosine", down to a hundredth of it, or "constant".
     weight_decay: Of AdamW. clip: Largest norm of the gradient, in nats per example; 0 for none.
     warm_up: Steps over which the rate's weight rises from 0 to its full value; 0 for none.
+    cycles: How often the warm-up is gone through, at even distances; 1 for once (Fu et al. 2019, arXiv 1903.10145).
     evaluate_every: Steps between two looks at the validation split, each followed by a checkpoint.
-    patience: Evaluations without a better validation bound after which training stops; 0 to go on to the end.
+    patience: Evaluations without a better validation bound after which training stops, those during a warm-up not
+        counted; 0 to go on to the end.
     on_nan: "rewind" to the last checkpoint with half the learning rate, at most five times, or "stop".
     """
 
@@ -29,12 +31,14 @@ class Training:
     weight_decay: float = 0.0
     clip: float = 1000.0
     warm_up: int = 0
+    cycles: int = 1
     evaluate_every: int = 500
     patience: int = 0
     on_nan: Literal["rewind", "stop"] = "rewind"
 
     def __post_init__(self) -> None:
         least = {"steps": 1, "batch": 1, "evaluate_every": 1, "weight_decay": 0, "clip": 0, "warm_up": 0, "patience": 0}
+        least["cycles"] = 1
         for name, low in least.items():
             if name not in ("weight_decay", "clip") and not isinstance(getattr(self, name), int):
                 raise RecipeError(f"Training: {name} must be a whole number, got {getattr(self, name)!r}.")
@@ -45,6 +49,17 @@ class Training:
         for name, allowed in {"schedule": ("cosine", "constant"), "on_nan": ("rewind", "stop")}.items():
             if getattr(self, name) not in allowed:
                 raise RecipeError(f"Training: {name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")
+
+        if self.cycles > 1 and not 0 < self.warm_up < self.cycle:
+            raise RecipeError(
+                f"Training: {self.cycles} cycles of {self.steps} steps are {self.cycle} steps long, and each needs a "
+                f"warm_up shorter than that, got {self.warm_up}."
+            )
+
+    @property
+    def cycle(self) -> int:
+        """Steps from the beginning of one warm-up to that of the next; 0 where there is no next."""
+        return -(-self.steps // self.cycles) if self.cycles > 1 else 0
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Self:

@@ -121,7 +121,8 @@ def select(engine: Engine, line: dict[str, Any], progress: Progress, keeper: Kee
     """Keep the weights if their validation bound at β = 1 is the best so far, or if there is nothing to choose by."""
     bound = line["validation"]["elbo"] if "validation" in line else None
     if bound is not None and progress.best is not None and bound <= progress.best:
-        progress.evaluations_since_best += 1
+        # While the rate weighs less than it should, a falling bound is the price of the warm-up and no sign of the end.
+        progress.evaluations_since_best += int(float(engine.share) == 1.0)
         return
     progress.best, progress.best_step, progress.evaluations_since_best = bound, engine.step, 0
     line["best"] = True

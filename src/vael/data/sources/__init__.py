@@ -1,4 +1,4 @@
-"""Where data come from: built-in sets, files, arrays and data frames, each read into a `Frame`.
+"""Where data come from: sets by name, files, folders of pictures, arrays, frames, data sets; each read into a `Frame`.
 
 A new kind of file is a reader in a file of its own and a line in `SUFFIXES`.
 """
@@ -6,22 +6,31 @@ A new kind of file is a reader in a file of its own and a line in `SUFFIXES`.
 import dataclasses
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from vael.data.frame import Frame
+from vael.data.reading import Reading
 from vael.data.schema import Schema
-from vael.data.sources.arrays import read_array, read_columns, read_npy, read_npz
+from vael.data.sources.arrays import read_array, read_columns, read_npy
 from vael.data.sources.builtin import BUILTIN, read_builtin
 from vael.data.sources.csv import read_csv
-from vael.data.sources.frames import is_frame, read_frame, read_parquet
+from vael.data.sources.datasets import is_dataset, read_dataset
+from vael.data.sources.features import with_features
+from vael.data.sources.folder import read_folder
+from vael.data.sources.frames import is_frame, read_feather, read_frame, read_parquet
 from vael.data.sources.named import find_named
-from vael.data.sources.split import SPLIT_COLUMN, with_split
+from vael.data.sources.npz import read_npz
+from vael.data.sources.pictures import with_size
+from vael.data.sources.sparse import is_sparse, read_sparse
+from vael.data.sources.split import with_split
+from vael.data.sources.text import read_text
 from vael.errors import DataError, ShapeError
 
 __all__ = ["BUILTIN", "SUFFIXES", "read", "read_like"]
 
-SUFFIXES: dict[str, Callable[..., Frame]] = {
+SUFFIXES: dict[str, Callable[[Path, Reading], Frame]] = {
     ".csv": read_csv,
     ".csv.gz": read_csv,
     ".tsv": read_csv,
@@ -29,44 +38,33 @@ SUFFIXES: dict[str, Callable[..., Frame]] = {
     ".npy": read_npy,
     ".npz": read_npz,
     ".parquet": read_parquet,
+    ".feather": read_feather,
+    ".txt": read_text,
 }
 
 
-def read(
-    source: object,
-    *,
-    split_column: str | None = SPLIT_COLUMN,
-    missing: Sequence[str] = (),
-    text: Sequence[str] = (),
-) -> Frame:
-    """The columns of `source`, as they came.
+def read(source: object, reading: Reading | None = None, **options: Any) -> Frame:
+    """The columns of `source`, as they came but for what `reading` asks for.
 
-    source: The name of a built-in set; the bare name of a file in the folder VAEL_DATA; a path; an array, tensor or
-        list; a dict of columns; a data frame; or a `Frame`.
-    split_column: The column that says which rows train, validate and test; None to take it as ordinary data.
-    missing: Further texts that mark a missing value in a text file.
-    text: Columns of a text file whose values are names even where they look like numbers.
+    source: The name of a set, built in, in VAEL_DATA, in the cache or to be downloaded; the path of a file or of a
+        folder of pictures; an array, tensor or list; a dict of columns; a data frame; a scipy sparse matrix; a
+        torch data set; or a `Frame`.
+    reading: What a person says of the data; or its `options`, the arguments of `Reading.asked`.
 
     Raises DataError when there is no such source, or it is damaged, ragged, or holds neither numbers nor text.
     """
-    if isinstance(source, Frame):
-        frame = source
-    elif isinstance(source, (str, Path)):
-        frame = _read_name(source, missing, text)
-    elif isinstance(source, Mapping):
-        frame = read_columns(source)
-    elif is_frame(source):
-        frame = read_frame(source)
-    else:
-        frame = read_array(source)
-    return with_split(frame, split_column)
+    reading = Reading.asked(**options) if reading is None else reading
+    frame = _read_name(source, reading) if isinstance(source, (str, Path)) else _read_object(source, reading)
+    if reading.resize is not None:
+        frame = with_size(frame, reading.resize)
+    if reading.features is not None:
+        frame = with_features(frame, reading)
+    return with_split(frame, reading.split_column)
 
 
-def read_like(source: object, schema: Schema) -> Frame:
-    """`source` read as the data of `schema` were: the same marks of missing values, the same columns as text."""
-    marks = sorted({mark for field in schema for mark in field.marks})
-    text = [field.name for field in schema if field.dtype == "str"]
-    frame = read(source, missing=marks, text=text)
+def read_like(source: object, schema: Schema, reading: Reading) -> Frame:
+    """`source` read as the data of `schema` were by `reading`: the same sizes, columns, marks and columns of text."""
+    frame = read(source, reading.like(schema))
     _check_width(frame, schema)
     return frame
 
@@ -89,30 +87,42 @@ def _check_width(frame: Frame, schema: Schema) -> None:
         )
 
 
-def _read_name(source: str | Path, missing: Sequence[str], text: Sequence[str]) -> Frame:
+def _read_object(source: object, reading: Reading) -> Frame:
+    if isinstance(source, Frame):
+        return source
+    if is_dataset(source):
+        return read_dataset(source)
+    if is_sparse(source):
+        return read_sparse(source, "matrix", reading)
+    if isinstance(source, Mapping):
+        return read_columns(source)
+    return read_frame(source) if is_frame(source) else read_array(source)
+
+
+def _read_name(source: str | Path, reading: Reading) -> Frame:
     name = str(source)
     if name in BUILTIN:
         return read_builtin(name)
     path = Path(source).expanduser()
     if isinstance(source, str) and re.fullmatch(r"[\w-]+", name) and not path.is_file():
         found = find_named(name, list(BUILTIN))
-        return dataclasses.replace(_read_path(found, missing, text), name=name)
-    return _read_path(path, missing, text)
+        return dataclasses.replace(_read_path(found, reading), name=name)
+    return _read_path(path, reading)
 
 
-def _read_path(path: Path, missing: Sequence[str], text: Sequence[str]) -> Frame:
-    reader = next((SUFFIXES[suffix] for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
-    if path.is_dir() or (path.exists() and reader is None):
-        raise DataError(
-            f"{path}: {'a folder' if path.is_dir() else 'a file of unknown kind'}; vael reads {', '.join(SUFFIXES)}.\n"
-            f"  Save the data as one of these."
-        )
+def _read_path(path: Path, reading: Reading) -> Frame:
     if not path.exists():
         raise DataError(f"{path}: there is no such file.{_neighbour(path)}")
-    options = {"missing": missing, "text": text} if reader is read_csv else {}
-    assert reader is not None  # refused above
+    reader = next((SUFFIXES[suffix] for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+    if path.is_dir():
+        reader = read_folder
+    if reader is None:
+        raise DataError(
+            f"{path}: a file of unknown kind; vael reads {', '.join(SUFFIXES)}, and folders of pictures.\n"
+            f"  Save the data as one of these."
+        )
     try:
-        frame = reader(path, **options)
+        frame = reader(path, reading)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
     return dataclasses.replace(frame, origin=str(path.resolve()))

@@ -1,4 +1,4 @@
-"""Arrays in memory and on disk: numpy, torch, lists, dicts of columns, .npy and .npz.
+"""Arrays: numpy, torch, lists, dicts of columns, .npy files.
 
 A table is two-dimensional, one column per feature; three and four dimensions are pictures, channel first.
 """
@@ -14,16 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from vael.data.frame import Frame
+from vael.data.reading import Reading
 from vael.errors import DataError
 
 Column = NDArray[np.generic]
 
 FEWEST_PIXELS = 16  # an 8-bit table of at least this many columns is a flattened picture
-PARTS = {
-    "train": ("train",),
-    "validation": ("validation", "valid", "val"),
-    "test": ("test",),
-}
 
 
 def read_array(source: object, name: str = "") -> Frame:
@@ -84,7 +80,8 @@ def _as_array(source: object, name: str) -> Column:
     elif not hasattr(source, "__array__"):
         raise DataError(
             f"cannot read data from a {type(source).__name__}.\n"
-            f"  Give a file, a built-in name, an array, a tensor, a list, a dict of columns or a data frame."
+            f"  Give a file, a built-in name, an array, a tensor, a list, a dict of columns, a data frame or a "
+            f"torch data set."
         )
     try:
         return np.asarray(source)
@@ -111,6 +108,16 @@ def one_column(source: object, name: str, column: str) -> Column:
         return texts(source if isinstance(source, (list, tuple)) else array, name, column)
     array = numbers(array, f"{name}, column {column!r}")
     return picture_axes(array, f"{name}, column {column!r}") if array.ndim > 2 else array
+
+
+def label_columns(arrays: list[Column], name: str) -> dict[str, Column]:
+    """Labels of one split after the other, `(N,)` or `(N, k)` each, as the column y or the columns y0, y1, …"""
+    flat = [array.reshape(len(array), -1) for array in arrays]
+    if len({array.shape[1] for array in flat}) > 1:
+        raise DataError(f"{name}: the arrays of labels differ in the shape of a row.")
+    label = np.concatenate(flat)
+    names = ["y"] if label.shape[1] == 1 else [f"y{i}" for i in range(label.shape[1])]
+    return {key: one_column(label[:, i], name, key) for i, key in enumerate(names)}
 
 
 def texts(values: Any, name: str, column: str) -> Column:
@@ -161,41 +168,12 @@ def picture_axes(array: Column, name: str) -> Column:
 # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_npy(path: Path) -> Frame:
+def read_npy(path: Path, _: Reading) -> Frame:
     """A frame of the one array in a .npy file; DataError when the file is damaged or holds pickled objects."""
-    return read_array(_load(path), path.name)
+    return read_array(load_arrays(path), path.name)
 
 
-def read_npz(path: Path) -> Frame:
-    """A frame of a .npz file.
-
-    x_train, x_test and x_valid (or x_validation, x_val) become one column set with its split; else x or X; with the
-    labels y beside them. Any other single array is taken as x, and one-dimensional arrays of one length as columns.
-
-    Raises DataError when the file is damaged, holds pickled objects or sparse counts, or several unknown arrays.
-    """
-    arrays = {key.lower(): value for key, value in _load(path).items()}
-    if {"data", "indices", "indptr"} <= set(arrays):
-        raise DataError(
-            f"{path.name}: a sparse matrix (data, indices, indptr), which cannot be read yet.\n"
-            f"  Save it dense: np.savez(file, x=matrix.toarray())."
-        )
-    parts = _parts(arrays)
-    if parts:
-        return _frame_of_parts(arrays, parts, path.name)
-    if "x" in arrays or len(arrays) == 1:
-        key = "x" if "x" in arrays else next(iter(arrays))
-        return _frame_of_parts(arrays, {"": key}, path.name)
-    if arrays and all(value.ndim == 1 for value in arrays.values()) and len({len(v) for v in arrays.values()}) == 1:
-        return _frame_of_columns(_load(path), path.name)
-    held = ", ".join(f"{key} {value.shape}" for key, value in arrays.items()) or "none"
-    raise DataError(
-        f"{path.name}: which array are the data? It holds: {held}.\n"
-        f"  Name it x (or x_train and x_test), its labels y, and save the file again."
-    )
-
-
-def _load(path: Path) -> Any:
+def load_arrays(path: Path) -> Any:
     """The array of a .npy file, or a dict of the arrays of a .npz file."""
     try:
         with path.open("rb") as file:  # numpy leaves a damaged file open
@@ -215,50 +193,3 @@ def _load(path: Path) -> Any:
             f"{path.name}: damaged, no whole {path.suffix} file ({path.stat().st_size} bytes).\n"
             f"  Fetch or save the file again."
         ) from error
-
-
-def _parts(arrays: Mapping[str, Column]) -> dict[str, str]:
-    """Which array holds x of each split, in the order train, validation, test."""
-    return {part: f"x_{word}" for part, words in PARTS.items() for word in words if f"x_{word}" in arrays}
-
-
-def _frame_of_parts(arrays: Mapping[str, Column], parts: Mapping[str, str], name: str) -> Frame:
-    held = {key: event_columns(numbers(arrays[key], f"{name}, array {key!r}"), name) for key in parts.values()}
-    columns = _stacked(list(held.values()), list(parts.values()), name)
-    rows = [len(arrays[key]) for key in parts.values()]
-    split = np.repeat(np.asarray(list(parts), dtype="<U10"), rows) if "" not in parts else None
-    keys = ["y" + key[1:] if key.startswith("x") else "y" for key in parts.values()]
-    labels = {}
-    # Labels of only some splits would leave holes: they are left out.
-    if all(key in arrays for key in keys):
-        labels = _labels([arrays[key] for key in keys], name)
-        check_lengths({**columns, **labels}, name)
-    return Frame(name, {**columns, **labels}, labels=tuple(labels), split=split)
-
-
-def _stacked(parts: list[dict[str, Column]], keys: list[str], name: str) -> dict[str, Column]:
-    for key, part in zip(keys, parts, strict=True):
-        shapes = [{column: values.shape[1:] for column, values in one.items()} for one in (parts[0], part)]
-        if shapes[0] != shapes[1]:
-            raise DataError(f"{name}: arrays {keys[0]!r} and {key!r} differ in the shape of a row.")
-    if len(parts) == 1:
-        return parts[0]
-    return {column: np.concatenate([part[column] for part in parts]) for column in parts[0]}
-
-
-def _labels(arrays: list[Column], name: str) -> dict[str, Column]:
-    flat = [array.reshape(len(array), -1) for array in arrays]
-    if len({array.shape[1] for array in flat}) > 1:
-        raise DataError(f"{name}: the arrays of labels differ in the shape of a row.")
-    label = np.concatenate(flat)
-    names = ["y"] if label.shape[1] == 1 else [f"y{i}" for i in range(label.shape[1])]
-    return {key: one_column(label[:, i], name, key) for i, key in enumerate(names)}
-
-
-def _frame_of_columns(arrays: Mapping[str, Column], name: str) -> Frame:
-    columns: dict[str, Column] = {}
-    for key, value in arrays.items():
-        # An array of text has no other word for missing than the empty one.
-        texts_or_none: object = [text or None for text in value.tolist()] if value.dtype.kind == "U" else value
-        columns[key] = one_column(texts_or_none, name, key)
-    return Frame(name, columns)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vael.data.frame import Frame
+from vael.data.reading import Reading
 from vael.errors import DataError
 
 Column = NDArray[np.generic]
@@ -21,22 +22,21 @@ BOOLEANS = ({"True", "False"}, {"true", "false"}, {"TRUE", "FALSE"})
 NEARLY_ALL = 0.9  # a column of which this share of the values are numbers was meant to be one
 
 
-def read_csv(path: Path, *, missing: Sequence[str] = (), text: Sequence[str] = ()) -> Frame:
+def read_csv(path: Path, reading: Reading) -> Frame:
     """A frame of a text table with a header line; rows are counted from 1 below it.
 
-    missing: Further texts that mark a missing value, beside `MISSING`.
-    text: Columns whose values are names even where they look like numbers.
-
-    A first line of nothing but numbers is no header: the columns are then x0, x1, … The separator is the comma,
-    semicolon or tab that the first line holds most of.
+    `reading` tells further texts that mark a missing value, beside `MISSING`, and which columns are text. A first
+    line of nothing but numbers is no header: the columns are then x0, x1, … The separator is the comma, semicolon or
+    tab that the first line holds most of.
 
     Raises DataError on an empty, damaged or ragged file, and on a column of numbers with a text in it.
     """
-    content = _content(path)
+    content = content_of(path)
     separator, header = _header(content, path.name)
     names = [f"x{i}" for i in range(len(header))] if _all_numbers(header) else _names(header, path.name)
     table = _table(content, separator, names, path.name, header_row=not _all_numbers(header))
-    marks = (*MISSING, *(mark.strip() for mark in missing))
+    marks = (*MISSING, *(mark.strip() for mark in reading.marks))
+    text = reading.text
     columns, met = {}, {}
     for name in names:
         columns[name], met[name] = _typed(table[name], marks, f"{path.name}, column {name!r}", name, name in text)
@@ -46,7 +46,8 @@ def read_csv(path: Path, *, missing: Sequence[str] = (), text: Sequence[str] = (
 # ── from bytes to columns of text ────────────────────────────────────────────────────────────────────────────
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
+    """The bytes of a text file, unpacked; DataError when it is empty, damaged, or no text."""
     raw = path.read_bytes()
     try:
         content = gzip.decompress(raw) if path.suffix == ".gz" else raw

@@ -1,5 +1,6 @@
-"""Data frames: pandas, polars, pyarrow and whatever else narwhals reads; and .parquet files."""
+"""Data frames: pandas, polars, pyarrow and whatever else narwhals reads; .parquet and .feather files."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vael.data.frame import Frame
+from vael.data.reading import Reading
 from vael.data.sources.arrays import numbers, texts
 from vael.errors import DataError
 
@@ -40,15 +42,28 @@ def read_frame(source: Any, name: str = "table") -> Frame:
     )
 
 
-def read_parquet(path: Path) -> Frame:
+def read_parquet(path: Path, _: Reading) -> Frame:
     """A frame of a .parquet file; DataError when the file is damaged."""
-    import pyarrow
     from pyarrow import parquet
 
+    return _arrow_file(path, "parquet", parquet.read_table)
+
+
+def read_feather(path: Path, _: Reading) -> Frame:
+    """A frame of a .feather (Arrow) file; DataError when the file is damaged."""
+    from pyarrow import feather
+
+    return _arrow_file(path, "feather", feather.read_table)
+
+
+def _arrow_file(path: Path, kind: str, reader: Callable[..., Any]) -> Frame:
+    import pyarrow
+
     try:
-        table = parquet.read_table(path)
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path.name}: damaged, no whole parquet file ({error}).\n  Save the file again.") from error
+        # Not mapped from the disk: what is read must not change under us when the file does.
+        table = reader(path, memory_map=False)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, OSError) as error:
+        raise DataError(f"{path.name}: damaged, no whole {kind} file ({error}).\n  Save the file again.") from error
     return read_frame(table, path.name)
 
 

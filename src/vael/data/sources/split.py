@@ -15,23 +15,22 @@ SPLIT_WORDS = MappingProxyType(
 )
 
 
-def with_split(frame: Frame, name: str | None) -> Frame:
-    """`frame` with its rows' split read off column `name`, which stays; unchanged if there is no such column.
+def with_split(frame: Frame, name: str | None = None) -> Frame:
+    """`frame` with its rows' split read off column `name`, which stays; unchanged where `name` is "".
 
-    A column that merely happens to be called "split" is ordinary data. One the user named has to be there
-    (RecipeError) and to hold nothing but train, valid, validation, val and test (DataError naming the row).
+    Where nobody named a column, the source's own split counts, else a column called "split" if it holds nothing but
+    train, valid, validation, val and test: one that merely happens to be called so is ordinary data. A column the
+    user named has to be there (RecipeError) and to hold nothing but those words (DataError naming the row).
     """
-    if name is None or frame.split is not None:
+    if name == "" or (name is None and (frame.split is not None or SPLIT_COLUMN not in frame.columns)):
         return frame
-    column = frame.columns.get(name)
+    column = frame.columns.get(name or SPLIT_COLUMN)
     if column is None:
-        if name == SPLIT_COLUMN:
-            return frame
         raise RecipeError(f"{frame.name}: no column {name!r} to split by. There are: {', '.join(frame.columns)}.")
     words = split_words(column)
     if (words != "").all():
         return dataclasses.replace(frame, split=words)
-    if name == SPLIT_COLUMN:
+    if name is None:
         return frame
     row = int(np.flatnonzero(words == "")[0])
     raise DataError(
