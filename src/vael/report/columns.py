@@ -49,8 +49,8 @@ class Marginal:
 def coded(field: Field, values: NDArray[np.generic]) -> Column:
     """A column in the user's values as numbers: codes of the field's levels, or the numbers themselves."""
     if not field.values:
-        plain = values.astype(np.float64)
-        return Column(np.where(np.isfinite(plain), plain, np.nan))
+        numbers = values.astype(np.float64)
+        return Column(np.where(np.isfinite(numbers), numbers, np.nan))
     codes: dict[object, float] = {value: float(code) for code, value in enumerate(field.values)}
     found = [codes.get(value, np.nan) for value in values.tolist()]
     # Two levels have an order, if an arbitrary one; the levels of a category have none.
