@@ -255,7 +255,7 @@ class Brittle(Gaussian):
         parts = super().log_prob_parts(x, z, given, observed)
         if self.broken == "value":
             return parts * torch.nan
-        return parts + 0 * torch.sqrt(0 * self.log_scale.square()) if self.broken == "gradient" else parts
+        return parts + 0 * torch.sqrt(0 * self.slow_scale.square()) if self.broken == "gradient" else parts
 
 
 def break_at(engine, step, place):
@@ -281,7 +281,7 @@ def break_at(engine, step, place):
 BREAKS = {
     "data": r"z\[0\]",
     "value": "log_px_z",
-    "gradient": "the gradient of likelihood.log_scale",
+    "gradient": "the gradient of likelihood.slow_scale",
 }
 
 
