@@ -120,7 +120,10 @@ def with_views(schema: Schema, chosen: Mapping[str, type[Likelihood]], binarize:
     for field in schema.modelled:
         view = chosen[field.name].view_for(field)
         drawn = view == "binary" and field.kind == "image"
-        changed[field.name] = {"view": view, "binarization": (binarize or "dynamic") if drawn else None}
+        # Only a law that knows of the spike gives it a mass; under any other its rows are points like the rest.
+        spike = field.spike if issubclass(chosen[field.name], likelihoods.Spiked) else None
+        drawing = (binarize or "dynamic") if drawn else None
+        changed[field.name] = {"view": view, "binarization": drawing, "spike": spike}
     if binarize and not any(change["binarization"] for change in changed.values()):
         raise RecipeError("binarize: only grey pictures under the Bernoulli likelihood are binarised. Leave it out.")
     return schema.with_fields(changed)

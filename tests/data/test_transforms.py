@@ -140,3 +140,12 @@ def test_a_spiked_run_finds_the_density_of_a_known_column(tmp_path):
     drawn = run.sample(2000)["a"]
     assert float((drawn == 0).mean()) == pytest.approx(0.4, abs=4 * math.sqrt(0.24 / 2000))
     assert drawn.min() >= 0
+
+
+def test_under_a_law_without_an_atom_the_spikes_rows_are_rescaled_like_the_rest(tmp_path):
+    import vael
+
+    values = np.where(np.random.default_rng(0).random(400) < 0.4, 0.0, np.random.default_rng(1).normal(5.0, 50.0, 400))
+    run = vael.fit({"a": values}, likelihood="gaussian", latent=1, steps=5, output=tmp_path / "run")
+    assert run.schema["a"].spike is None
+    assert run.data.split("train").log_jacobian.unique().numel() == 1

@@ -501,3 +501,20 @@ def test_an_optimal_scale_inside_a_mixed_is_refused():
 
     with pytest.raises(RecipeError, match="scale='optimal' is solved for over all of x"):
         Mixed(net(1), parts=[([0], Gaussian(scale="optimal", event_shape=1))])
+
+
+@pytest.mark.parametrize(
+    "name", ["log_normal", "gamma", "beta", "student_t", "spiked_off_the_grid", "log_normal_on_a_grid"]
+)
+def test_a_hole_costs_no_gradient(name):
+    """A hole is 0 in x, where a density may be infinite; leaving its part out must leave its gradient out, too."""
+    member, z = made(name), latents(2, 6)
+    x = drawn(member, z[0])
+    observed = torch.rand(6, FEATURES, generator=torch.Generator().manual_seed(0)) > 0.5
+    hidden = torch.where(observed, x, torch.zeros_like(x))
+    parts = member.log_prob_parts(hidden, z, None, observed)
+    torch.where(observed, parts, torch.zeros_like(parts)).sum().backward()
+    for label, parameter in member.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), label
+    whole = member.log_prob_parts(x, z)
+    assert_close(parts[:, observed], whole[:, observed], atol=1e-12, rtol=0)

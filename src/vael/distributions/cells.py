@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 from torch.special import log_ndtr
 
 NARROW = 0.05  # scale units: below it the two ends of an interval cancel, and a series is exact to 1e-8
+FAR = -30.0  # scale units: beyond it torch's gradient of log Φ is lost to rounding, and a series is exact to 2e-10
 RULES = {n: tuple(zip(*np.polynomial.legendre.leggauss(n), strict=True)) for n in (8, 16)}  # (node, weight) on [−1, 1]
 
 LogMass = Callable[[Any, Tensor, Tensor], Tensor]
@@ -69,14 +70,27 @@ def log_interval(centre: Tensor, width: Tensor) -> Tensor:
     # Both ends in the left tail, where Φ is small and its logarithm exact.
     left = -centre.abs()
     wide = torch.clamp(width, min=NARROW)
-    upper, lower = log_ndtr(left + wide / 2), log_ndtr(left - wide / 2)
-    by_ends = upper + torch.log1p(-torch.exp(lower - upper))
+    upper, lower = log_normal_cdf(left + wide / 2), log_normal_cdf(left - wide / 2)
+    # log Φ has a slope above |t| in the left tail, so the ends differ by more than |c| w, which no rounding takes away.
+    fall = torch.minimum(lower - upper, left * wide)
+    by_ends = upper + torch.log1p(-torch.exp(fall))
     # ∫ φ(c + t) dt over ±w/2 with φ(c + t) = φ(c) e^{−ct} e^{−t²/2}: the tilt integrates to w sinh h / h, h = cw/2,
     # and the last factor is exp(−E[t²]/2) under the tilt up to Var(t²)/8 ≤ w⁴/1440, 4e-9 at w = 0.05.
     thin = torch.clamp(width, max=NARROW)
     half = thin * centre.abs() / 2
     by_series = _log_density(centre) + torch.log(thin) + log_sinhc(half) - thin.square() / 8 * _tilted_square(half)
     return torch.where(width > NARROW, by_ends, by_series)
+
+
+def log_normal_cdf(t: Tensor) -> Tensor:
+    """log Φ(t) in nats, with a gradient that holds in the far left tail: torch's own is 6 times too large at −10⁴.
+
+    log Φ(t) = log φ(t) − log(−t) + log(1 − t⁻² + 3 t⁻⁴ − 15 t⁻⁶ + …)        for t far to the left
+    """
+    far = torch.clamp(t, max=FAR)
+    inverse = far.square().reciprocal()
+    tail = _log_density(far) - torch.log(-far) + torch.log1p(-inverse * (1 - 3 * inverse * (1 - 5 * inverse)))
+    return torch.where(t > FAR, log_ndtr(torch.clamp(t, min=FAR)), tail)
 
 
 def _log_density(centre: Tensor) -> Tensor:
@@ -86,8 +100,9 @@ def _log_density(centre: Tensor) -> Tensor:
 def log_sinhc(half: Tensor) -> Tensor:
     """log (sinh h / h) for h ≥ 0, as h + log((1 − e^{−2h}) / 2h) without 0/0 at zero."""
     safe = torch.clamp(half, min=1e-3)
-    short = torch.where(half > 1e-3, 1 + torch.expm1(-2 * safe) / (2 * safe), half - 2 * half.square() / 3)
-    return half + torch.log1p(-short)
+    near = torch.clamp(half, max=1e-3)
+    share = torch.where(half > 1e-3, -torch.expm1(-2 * safe) / (2 * safe), 1 - near + 2 * near.square() / 3)
+    return half + torch.log(share)
 
 
 def _tilted_square(half: Tensor) -> Tensor:
@@ -103,7 +118,7 @@ def _tilted_square(half: Tensor) -> Tensor:
 def log_integral(log_density: LogDensity, lower: Tensor, upper: Tensor, *, nodes: int = 8) -> Tensor:
     """log ∫ exp(log_density(t)) dt from `lower` to `upper`, by eight or sixteen Gauss–Legendre `nodes`.
 
-    With eight, exact to 1e-6 for a smooth density over an interval at most two of its scales wide, five scales out.
+    With eight, exact to 5e-6 for a normal density over an interval two of its scales wide, up to five scales out.
     """
     middle, half = (upper + lower) / 2, (upper - lower) / 2
     pieces = [log_density(middle + half * node) + math.log(weight) for node, weight in RULES[nodes]]

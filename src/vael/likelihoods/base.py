@@ -152,6 +152,10 @@ class Likelihood(nn.Module, ABC):
         Raises ShapeError when x does not have the likelihood's event shape.
         """
         self.check(x)
+        if observed is not None:
+            # A hole is 0 in x, where a density may be infinite and its gradient NaN even where it is left out; 0.5 is
+            # inside every support.
+            x = torch.where(observed.reshape(x.shape), x, torch.full_like(x, 0.5))
         parts = self(z, given).log_prob(x)
         flat: Tensor = parts.flatten(-self.rank) if self.rank > 1 else parts
         return flat

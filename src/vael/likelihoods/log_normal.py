@@ -5,10 +5,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor
 from torch.distributions import LogNormal as LogNormalLaw
-from torch.special import log_ndtr
 
 from vael.data.schema import Field, Kind, View
-from vael.distributions.cells import log_interval
+from vael.distributions.cells import log_interval, log_normal_cdf
 from vael.likelihoods.base import masked_mean
 from vael.likelihoods.continuous import Continuous
 
@@ -40,7 +39,7 @@ class LogNormal(Continuous):
         ratio = half / inner
         middle = torch.log(inner) + 0.5 * torch.log1p(-ratio.square())
         inside = log_interval((middle - law.loc) / law.scale, 2 * torch.atanh(ratio) / law.scale)
-        first = log_ndtr((torch.log(torch.maximum(value, torch.zeros_like(value)) + half) - law.loc) / law.scale)
+        first = log_normal_cdf((torch.log(torch.maximum(value, torch.zeros_like(value)) + half) - law.loc) / law.scale)
         return torch.where(value > half, inside, first)
 
     def draw_density(self, law: Any, generator: Generator | None) -> Tensor:

@@ -72,8 +72,9 @@ class Beta(Continuous):
     def log_mass(self, law: Any, value: Tensor, step: Tensor) -> Tensor:
         value, half = value.double(), step.double() / 2
         a, b = law.concentration1, law.concentration0
-        inner = torch.clamp(value, min=2 * half, max=1 - 2 * half)  # a cell that touches neither end
-        inside = log_integral(law.log_prob, inner - half, inner + half)
+        short = torch.clamp(half, max=0.25)  # of wider cells none lies between the two at the ends
+        inner = torch.maximum(2 * short, torch.minimum(value, 1 - 2 * short))  # a cell that touches neither end
+        inside = log_integral(law.log_prob, inner - short, inner + short)
         norm = torch.lgamma(a + b) - torch.lgamma(a) - torch.lgamma(b)
         low = torch.clamp(value, min=0).minimum(half) + half + torch.zeros_like(a)
         high = torch.clamp(1 - value, min=0).minimum(half) + half + torch.zeros_like(a)
