@@ -60,8 +60,10 @@ def test_a_perfect_proposal_has_a_full_effective_sample_size_and_no_error():
 
 def test_the_model_is_measured_in_eval_mode_and_handed_back_as_it_was():
     model = WORLD.model()
+    model.posterior.network = torch.nn.Sequential(model.posterior.network, torch.nn.Dropout(0.5))
+    as_it_should_be = importance(model.eval(), split_of(X), draws=2).value
     model.train()
-    importance(model, split_of(X), draws=2)
+    assert torch.equal(importance(model, split_of(X), draws=2).value, as_it_should_be)  # nothing was dropped out
     assert model.training
     assert all(parameter.grad is None for parameter in model.parameters())
 
