@@ -69,6 +69,15 @@ def test_rate_and_distortion_add_up_to_minus_the_elbo():
     assert sum(found.rate_per_unit) == pytest.approx(found.rate.value, abs=1e-5)
 
 
+def test_what_is_printed_has_the_sign_that_its_name_says():
+    found = evaluate(WIDE, split_of(WORLD.sample(50)))
+    printed = {name.strip(): text.split(" ")[0].replace("−", "-") for name, text in found.rows()}
+    assert float(printed["−ELBO"]) == pytest.approx(-found.elbo.value, abs=5e-3)
+    assert float(printed["rate"]) == pytest.approx(found.rate.value, abs=5e-3)
+    assert float(printed["distortion"]) == pytest.approx(found.distortion.value, abs=5e-3)
+    assert float(printed["log p(x)"]) == pytest.approx(found.evidence.value, abs=5e-3)
+
+
 def test_the_log_jacobian_moves_bound_and_evidence_alike():
     import dataclasses
 
