@@ -518,3 +518,23 @@ def test_a_hole_costs_no_gradient(name):
         assert torch.isfinite(parameter.grad).all(), label
     whole = member.log_prob_parts(x, z)
     assert_close(parts[:, observed], whole[:, observed], atol=1e-12, rtol=0)
+
+
+def test_a_colour_pixel_has_the_probability_of_the_formula_written_out():
+    """Σ_m w_m Π_c [F((x + ½ − m)/s) − F((x − ½ − m)/s)], each centre moved by the channels before, with scipy's F."""
+    from scipy import special, stats
+
+    member, z, half, (r, g, b) = made("colour_mixture"), latents(1, 1), 2.5, (1.0, 4.0, 2.0)
+    numbers = 3 * member.network(z).detach().numpy().reshape(30)  # far enough from 0 for every coefficient to tell
+    weights, (loc, log_scale, k) = special.softmax(numbers[:3]), numbers[3:].reshape(3, 3, 3)
+    k, p = np.tanh(k), 0.0
+    for m in range(3):
+        moved = [0.0, k[m, 0] * (r - half), k[m, 1] * (r - half) + k[m, 2] * (g - half)]
+        mass = weights[m]
+        for c, x in enumerate((r, g, b)):  # none of them at an open end
+            law = stats.logistic(half + half * loc[m, c] + moved[c], half * np.exp(log_scale[m, c]))
+            mass *= law.cdf(x + 0.5) - law.cdf(x - 0.5)
+        p += mass
+    law = member.distribution(torch.from_numpy(numbers).reshape(1, 1, 30, 1, 1))
+    found = law.log_prob(torch.tensor([r, g, b]).double().reshape(1, 3, 1, 1)).sum()
+    assert float(found) == pytest.approx(math.log(p), abs=1e-9)
