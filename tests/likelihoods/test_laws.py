@@ -211,6 +211,17 @@ def test_the_mean_of_draws_is_the_mean_over_all_values(name):
     assert float((error / (1 + x.std(0))).max()) < 0.01  # the check is sharp: a hundredth of the spread
 
 
+@with_values
+def test_the_spread_of_draws_is_the_spread_over_all_values(name):
+    """The mean distance to the mean, which heavy tails leave finite, by the register's sum against 60 000 draws."""
+    z = latents(1, 1, seed=1)
+    x = on_its_grid(name, drawn(made(name), z.expand(1, 60_000, -1))[0])
+    p, values = log_masses(name, z)[:, 0].exp(), MEMBERS[name][1].reshape(-1, 1)
+    mean = (p * values).sum(0)
+    expected, distance = (p * (values - mean).abs()).sum(0), (x - mean).abs()
+    assert ((distance.mean(0) - expected).abs() < 4 * distance.std(0) / math.sqrt(len(x)) + 1e-9).all()
+
+
 MEANS = sorted(set(MEMBERS) - set(ON_GRID) - {"categorical", "ordered_logit", "mixed", "colour_mixture"})
 
 
