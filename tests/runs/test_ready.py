@@ -163,3 +163,10 @@ def test_every_recipe_that_comes_with_vael_can_be_fitted(name, tmp_path):
     for place, arm in enumerate(recipe.arms or [None]):
         arguments = {key: value for key, value in recipe.arguments(arm).items() if key != "epochs"}
         vael.fit(**{**arguments, "steps": 2}, output=tmp_path / str(place))
+
+
+def test_a_run_that_the_recipe_did_not_make_is_not_judged_by_it(tmp_path, digits_run):
+    with pytest.raises(
+        RecipeError, match=r"holds a run with prior.latent 4, recipe linear-vae-digits makes one with 8"
+    ):
+        reproduce("linear-vae-digits", output=digits_run.folder.path)

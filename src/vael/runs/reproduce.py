@@ -1,10 +1,11 @@
 """vael reproduce: run a ready recipe and set what it gives beside what is expected."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vael.errors import RecipeError
 from vael.evaluation import Evaluation
 from vael.runs.compare import compare
 from vael.runs.fit import fit, nothing, resume
@@ -89,10 +90,27 @@ def reproduce(
 def _run(ready: Ready, arm: str | None, folder: Path, device: str, watch: Watch) -> Run:
     """The run of an arm: the one that stands in `folder`, resumed where it was stopped, or a new one."""
     if RunFolder(folder).manifest.exists():
+        refuse_other(RunFolder(folder), ready.arguments(arm), ready.name)
         if RunFolder(folder).state == "finished":
             return load(folder, device=device)
         return resume(folder, device=device, watch=watch)
     return fit(**ready.arguments(arm), output=folder, device=device, watch=watch)
+
+
+def refuse_other(folder: RunFolder, wanted: Mapping[str, Any], name: str) -> None:
+    """Raise RecipeError when the run in `folder` was not made by the arguments `wanted` of recipe `name`."""
+    made, _ = folder.read()
+    pairs = {"data.name": wanted["data"], "prior.latent": wanted.get("latent"), **wanted.get("settings", {})}
+    for dotted, value in pairs.items():
+        there: Any = made
+        for key in dotted.split("."):
+            there = there.get(key) if isinstance(there, Mapping) else None
+        # Where the constructor's default was asked for, a recipe leaves the key out.
+        if value is not None and there is not None and there != value:
+            raise RecipeError(
+                f"{folder}: holds a run with {dotted} {there!r}, recipe {name} makes one with {value!r}.\n"
+                f"  Choose another folder with -o."
+            )
 
 
 def _measured(expected: Expected, found: Evaluation) -> Verdict:
