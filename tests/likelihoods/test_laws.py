@@ -549,3 +549,31 @@ def test_a_colour_pixel_has_the_probability_of_the_formula_written_out():
     law = member.distribution(torch.from_numpy(numbers).reshape(1, 1, 30, 1, 1))
     found = law.log_prob(torch.tensor([r, g, b]).double().reshape(1, 3, 1, 1)).sum()
     assert float(found) == pytest.approx(math.log(p), abs=1e-9)
+
+
+@pytest.mark.parametrize("law", [Gaussian, StudentT, Laplace, LogNormal, Gamma, ContinuousBernoulli, Beta])
+def test_a_column_on_a_grid_does_not_disturb_one_beside_it(law):
+    """Of a cell's mass and a density only one is asked for; the other's gradient must be finite all the same."""
+    options = {"scale": "per_example"} if law is Gaussian else {}
+    member = law(step=[0.05, 0.0], event_shape=2, **options)
+    ends = torch.tensor([-12.0, 0.0, 12.0])
+    parameters = torch.cartesian_prod(*[ends] * member.width()).reshape(-1, member.width(), 1).expand(-1, -1, 2)
+    parameters = parameters.clone().requires_grad_(True)
+    log_p = member.distribution(parameters).log_prob(torch.tensor([0.05, 0.05]))
+    (gradient,) = torch.autograd.grad(log_p.sum(), parameters)
+    assert torch.isfinite(log_p).all()
+    assert torch.isfinite(gradient).all()
+
+
+def test_a_level_that_no_row_has_costs_no_gradient():
+    """Its two cuts come nearer and nearer; in float32 their difference is 0 long before the gap between them is."""
+    member = OrderedLogit(levels=4, event_shape=1)
+    with torch.no_grad():
+        member.first.fill_(1.0)
+        member.log_gaps[0] = torch.tensor([-20.0, 0.5])
+    l = torch.tensor([[[0.3]]], requires_grad=True)  # noqa: E741 — the page's letter
+    law = member.distribution(l)
+    law.log_prob(torch.zeros(1, 1)).sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in (l, *member.parameters()))
+    slope = math.exp(-0.7) / (1 + math.exp(-0.7)) ** 2  # of σ at the cut
+    assert float(law.logits[..., 1].detach()) == pytest.approx(math.log(slope) - 20.0, abs=1e-5)

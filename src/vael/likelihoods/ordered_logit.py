@@ -49,9 +49,9 @@ class OrderedLogit(Likelihood):
         """l `(..., 1, *event)` → the law of the codes, batch shape `(..., *event)`."""
         ends = self.cuts - parameters.squeeze(-1 - self.rank).unsqueeze(-1)  # (..., *event, levels − 1)
         below, above = logsigmoid(ends), logsigmoid(-ends)
-        # log(σ(u) − σ(l)) as a sum of three logs, exact far out in either tail.
-        gaps = ends[..., 1:] - ends[..., :-1]
-        inside = below[..., 1:] + above[..., :-1] + torch.log(-torch.expm1(-gaps))
+        # log(σ(u) − σ(l)) as a sum of three logs, exact far out in either tail. The gap is the parameter itself: the
+        # cuts of a level that no row has come so near each other that their difference is 0 in float32.
+        inside = below[..., 1:] + above[..., :-1] + torch.log(-torch.expm1(-self.log_gaps.exp()))
         return CategoricalLaw(logits=torch.cat([below[..., :1], inside, above[..., -1:]], -1), validate_args=False)
 
     def draw(self, law: Any, generator: Generator | None) -> Tensor:
