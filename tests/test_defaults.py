@@ -97,3 +97,12 @@ def test_a_run_on_odd_colour_pictures_goes_from_fit_to_samples_and_back(tmp_path
     again = vael.load(tmp_path / "run")
     assert again.evaluate(source, draws=3).evidence.value == run.evaluate(source, draws=3).evidence.value
     assert again.sample(5)["x"].shape == run.reconstruct(source)["x"][:5].shape
+
+
+def test_zeros_off_a_grid_go_with_a_law_of_the_whole_line_and_without_one_above_zero(tmp_path):
+    rng = np.random.default_rng(0)
+    amounts = np.where(rng.random(200) < 0.4, 0.0, np.exp(rng.normal(size=200)) * 3.1234567)
+    run = vael.fit({"a": amounts}, likelihood="gaussian", latent=1, steps=2, output=tmp_path / "run")
+    assert run.split_of({"a": run.sample(100)["a"]}).x.shape == (100, 1)  # none is below zero
+    with pytest.raises(vael.RecipeError, match=r"Gamma has no finite density at 0; spiked gives it a probability"):
+        vael.fit({"a": amounts}, likelihood="gamma", latent=1, steps=2)

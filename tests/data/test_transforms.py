@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from vael.data.dataset import encode
 from vael.data.frame import Frame
 from vael.data.infer import infer
-from vael.data.schema import Field
+from vael.data.schema import Field, Schema
 from vael.data.transforms import fit_view, log_jacobian, to_model, to_user
 from vael.errors import DataError
 
@@ -149,3 +150,37 @@ def test_under_a_law_without_an_atom_the_spikes_rows_are_rescaled_like_the_rest(
     run = vael.fit({"a": values}, likelihood="gaussian", latent=1, steps=5, output=tmp_path / "run")
     assert run.schema["a"].spike is None
     assert run.data.split("train").log_jacobian.unique().numel() == 1
+
+
+BEYOND = [  # field, values that a law without its ends may say, what they become
+    (Field("a", "unit"), [-0.3, 0.4, 1.2], [0.0, 0.4, 1.0]),
+    (Field("a", "unit", resolution=0.25, offset=0.125), [-0.3, 0.1, 1.2], [0.125, 0.125, 0.875]),
+    (Field("a", "count", resolution=1.0, dtype="int64"), [-3.2, 2.0, 1e9], [0, 2, 2**24 - 1]),
+    (Field("a", "positive", ends=(0.5, 9.0)), [-1.0, 0.0, 0.2], [0.5, 0.5, 0.2]),
+    (Field("a", "positive", ends=(0.5, 9.0), dtype="float32"), [1e-60, 0.25, 3.0], [0.5, 0.25, 3.0]),
+    (Field("a", "positive", ends=(1.0, 9.0), resolution=1.0), [-1.0, 0.3, 2.2], [0.0, 0.0, 2.0]),
+    (Field("a", "positive", ends=(0.7, 9.7), resolution=1.0, offset=0.7), [-1.0, 0.1, 2.0], [0.7, 0.7, 1.7]),
+    (Field("a", "positive", ends=(0.0, 9.0), spike=0.0), [-1.0, 0.0, 2.0], [0.0, 0.0, 2.0]),
+]
+
+
+@pytest.mark.parametrize(("field", "said", "kept"), BEYOND)
+def test_what_a_law_says_beyond_a_fields_range_comes_back_within_it(field, said, kept):
+    found = to_user(field, np.array(said))
+    assert found.tolist() == pytest.approx(kept, abs=1e-12)
+    encode(Frame("back", {"a": found}), Schema((field,)))  # the field's own reader takes it
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_steps_of_a_tenth_are_places_of_an_ordinal_column(dtype, tmp_path):
+    import vael
+
+    values = np.round(np.random.default_rng(0).integers(1, 10, 300) * 0.1, 1).astype(dtype)
+    values[values == np.asarray(0.5, dtype)] = 0.6  # a place that no row has
+    run = vael.fit({"a": values}, kinds={"a": "ordinal"}, latent=1, steps=5, output=tmp_path / "run")
+    assert run.schema["a"].levels == 9
+    assert run.schema["a"].values == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], abs=1e-7)
+    (tmp_path / "other.csv").write_text("a\n0.3\n0.5\n0.9\n")
+    assert run.split_of(tmp_path / "other.csv").x.flatten().tolist() == [2.0, 4.0, 8.0]
+    with pytest.raises(vael.DataError, match=r"row 2: 0\.35 is not one of its 9 values"):
+        run.split_of({"a": np.array([0.3, 0.35])})

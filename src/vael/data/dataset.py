@@ -19,8 +19,6 @@ from vael.data.transforms import fit_view, log_jacobian, to_model, to_user
 from vael.errors import DataError, ShapeError
 from vael.noise import stream
 
-LARGEST_COUNT = 2**24 - 1  # the last whole number that float32 tells from its neighbours
-
 
 @dataclass(frozen=True)
 class Split:
@@ -264,19 +262,15 @@ def _refuse_text(frame: Frame, field: Field, column: NDArray[np.generic]) -> Non
 
 def _refuse_impossible(frame: Frame, field: Field, column: NDArray[np.generic]) -> None:
     """Support is checked here, once, with row and value; densities do not check it again."""
-    tops = {"image": field.levels - 1, "unit": 1.0, "count": LARGEST_COUNT}
-    top = tops.get(field.kind, np.inf)
+    least, top = field.limits
     if column.dtype == np.uint8 and column.max() <= top:
         return  # bytes are whole, finite and not negative
     own = column.astype(np.float64)
-    wrong = np.isinf(own)
+    wrong = np.isinf(own) | (own < least) | (own > top)
     if field.shape:
         wrong |= np.isnan(own)
-    if field.kind in tops:
-        wrong |= (own < 0) | (own > top)
-    if field.kind == "positive":
-        with_zero = field.resolution > 0 or field.spike == 0
-        wrong |= (own < 0) if with_zero else (own <= 0)
+    if field.above_zero:
+        wrong |= own == 0
     if field.resolution > 0:
         cells = (own - field.offset) / field.resolution
         wrong |= np.isfinite(own) & (np.abs(cells - np.rint(cells)) > 0.01)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from vael.data.frame import Frame
 from vael.data.schema import KINDS, ON_A_LINE, Field, Kind, Role, Schema, Value
 from vael.data.sources.split import split_words
+from vael.data.transforms import on_grid
 from vael.errors import DataError, RecipeError
 
 Column = NDArray[np.generic]
@@ -424,7 +425,10 @@ def _values_of(facts: Facts, kind: Kind) -> tuple[Value, ...]:
     """The values of a coded field; of an ordinal one every place from the least to the greatest, seen or not."""
     if kind == "ordinal" and not facts.nothing:
         low, high = facts.ends
-        places = np.linspace(low, high, round((high - low) / facts.resolution) + 1)
+        seen = facts.distinct.astype(np.float64)
+        steps = np.rint((seen - low) / facts.resolution).astype(np.int64)
+        places = on_grid(np.linspace(low, high, steps[-1] + 1), facts.resolution, facts.offset)
+        places[steps] = seen  # as the column has them: 0.1 + 2 · 0.1 is not 0.3
         return tuple(_plain(value) for value in places)
     coded = kind in ("binary", "category", "constant")
     return tuple(_plain(value) for value in facts.distinct) if coded else ()
@@ -445,7 +449,8 @@ def _check(facts: Facts, kind: Kind) -> None:
             raise _unfit(facts, ~facts.absent, "is text, not a number", "category")
         if kind == "ordinal":
             _check_places(facts)
-        if kind == "positive" and not facts.resolution and facts.spike is None and facts.ends[0] == 0:
+        spike_of_zeros = facts.spike is not None and facts.spike[0] == 0
+        if kind == "positive" and not facts.resolution and not spike_of_zeros and facts.ends[0] == 0:
             raise _unfit(facts, facts.column == 0, "is not above zero", "real")
         if _passes(facts, kind):
             return

@@ -5,6 +5,7 @@ field and how a field is turned into the numbers a model sees and back.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,6 +21,7 @@ Binarization = Literal["dynamic", "static", "threshold"]
 Value = str | int | float | bool
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+LARGEST_COUNT = 2.0**24 - 1  # the last whole number that float32 tells from its neighbours
 ON_A_LINE: tuple[Kind, ...] = ("real", "positive", "unit")  # scored by a density, or on a grid by the mass of a cell
 
 
@@ -77,6 +79,17 @@ class Field:
         """Whether its log-probability is that of a value (a mass), not of a point on a line (a density)."""
         on_a_line = self.kind in ON_A_LINE or self.view in ("standard", "scaled", "unit")
         return self.resolution > 0 or not on_a_line
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the greatest number its kind can hold; of `positive` 0, though it may not hold that."""
+        tops = {"image": self.levels - 1.0, "unit": 1.0, "count": LARGEST_COUNT, "positive": math.inf}
+        return (0.0, tops[self.kind]) if self.kind in tops else (-math.inf, math.inf)
+
+    @property
+    def above_zero(self) -> bool:
+        """Whether 0 itself is no value of it: numbers above zero off a grid, among which no spike of zeros was seen."""
+        return self.kind == "positive" and not self.resolution and not (self.ends and self.ends[0] == 0)
 
     def seen(self, value: float) -> float:
         """A value of the field's own as the model sees it."""

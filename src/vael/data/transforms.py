@@ -54,9 +54,11 @@ def _codes(field: Field, column: NDArray[np.generic], source: str) -> Floats:
     if column.dtype.kind in "biuf" and not any(isinstance(value, str) for value in field.values):
         table = np.asarray([float(value) for value in field.values])
         order = np.argsort(table)
-        values = column.astype(np.float64)
-        place = order[np.clip(np.searchsorted(table[order], values), 0, len(table) - 1)]
-        unknown = (table[place] != values) & ~np.isnan(values)
+        ordered, values = table[order], column.astype(np.float64)
+        place = order[np.searchsorted((ordered[1:] + ordered[:-1]) / 2, values)]
+        # A place on a scale is the same in float32 and in text, 0.1 for all that they differ.
+        slack = 1e-3 * float(np.diff(ordered).min()) if field.kind == "ordinal" else 0.0
+        unknown = (np.abs(table[place] - values) > slack) & ~np.isnan(values)
         found: Floats = np.where(np.isnan(values), np.nan, place.astype(np.float64))
     else:
         found = np.asarray([np.nan if value is None or value != value else codes.get(value, -1.0) for value in column])
@@ -81,21 +83,27 @@ def _plain(value: object) -> object:
 def to_user(field: Field, values: Floats) -> NDArray[np.generic]:
     """What `to_model` made of a column, undone: codes become values, grids are rounded to, types return.
 
-    Whole and grey values are clipped into their range before the cast, so no picture wraps round.
+    What a law says beyond the field's range, as a Gaussian may, is brought to the nearest value in it: no picture wraps
+    round, and no fraction is above 1.
     """
     if field.coded and field.values:
         codes = np.clip(np.rint(values), 0, len(field.values) - 1).astype(np.int64)
         dtype = object if any(isinstance(value, str) for value in field.values) else np.dtype(field.dtype)
         return np.asarray(field.values, dtype=dtype)[codes]
-    own = values * field.scale + field.loc
-    if field.kind == "image":
-        own = np.clip(own, 0, field.levels - 1)
+    least, greatest = field.limits
+    own = np.clip(values * field.scale + field.loc, least, greatest)
     if field.resolution > 0:
-        own = _on_grid(own, field.resolution, field.offset)
+        own = on_grid(own, field.resolution, field.offset)
+        # The nearest point of a grid that does not pass through an end may lie beyond it.
+        own = own + field.resolution * ((own < least) * 1.0 - (own > greatest))
+    elif field.above_zero:
+        # A Gaussian's 0 and below, and what underflows, as the least number seen: 0 itself has no density.
+        tiny = np.finfo(field.dtype).tiny if field.dtype.startswith("float") else 0.0
+        own = np.where(own > tiny, own, field.ends[0] if field.ends else 1.0)
     return _cast(own, np.dtype(field.dtype))
 
 
-def _on_grid(values: Floats, step: float, offset: float) -> Floats:
+def on_grid(values: Floats, step: float, offset: float) -> Floats:
     """The nearest points offset + k · step, with 0.30000000000000004 kept out of people's files."""
     nearest = offset + np.rint((values - offset) / step) * step
     for decimals in range(10):

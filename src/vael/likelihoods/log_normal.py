@@ -67,4 +67,7 @@ class LogNormal(Continuous):
 
 def needs_positive(name: str, field: Field) -> str | None:
     """Why a law of positive numbers cannot be that of `field`, or None."""
-    return None if field.kind in ("positive", "count") else f"{name} needs numbers above zero, or counts"
+    if field.kind not in ("positive", "count"):
+        return f"{name} needs numbers above zero, or counts"
+    zeros = field.ends and field.ends[0] == 0 and not field.resolution
+    return f"{name} has no finite density at 0; spiked gives it a probability" if zeros else None

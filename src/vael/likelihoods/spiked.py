@@ -84,8 +84,9 @@ class Spiked(Likelihood):
 
     def scored(self, fields: Sequence[Field]) -> list[Field]:
         """As the slab scores them, the spike kept."""
-        its_own = self.slab.scored([replace(field, spike=None) for field in fields])
-        return [replace(own, spike=field.spike) for own, field in zip(its_own, fields, strict=True)]
+        # The ends may be the spike's: a law of numbers above zero is not asked about a spike of zeros.
+        its_own = self.slab.scored([replace(field, spike=None, ends=()) for field in fields])
+        return [replace(own, spike=field.spike, ends=field.ends) for own, field in zip(its_own, fields, strict=True)]
 
     @classmethod
     def view_for(cls, field: Field) -> View:
