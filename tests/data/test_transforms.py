@@ -153,7 +153,7 @@ def test_under_a_law_without_an_atom_the_spikes_rows_are_rescaled_like_the_rest(
 
 
 BEYOND = [  # field, values that a law without its ends may say, what they become
-    (Field("a", "unit"), [-0.3, 0.4, 1.2], [0.0, 0.4, 1.0]),
+    (Field("a", "unit", view="standard"), [-0.3, 0.4, 1.2], [0.0, 0.4, 1.0]),
     (Field("a", "unit", resolution=0.25, offset=0.125), [-0.3, 0.1, 1.2], [0.125, 0.125, 0.875]),
     (Field("a", "count", resolution=1.0, dtype="int64"), [-3.2, 2.0, 1e9], [0, 2, 2**24 - 1]),
     (Field("a", "positive", ends=(0.5, 9.0)), [-1.0, 0.0, 0.2], [0.5, 0.5, 0.2]),
@@ -184,3 +184,24 @@ def test_steps_of_a_tenth_are_places_of_an_ordinal_column(dtype, tmp_path):
     assert run.split_of(tmp_path / "other.csv").x.flatten().tolist() == [2.0, 4.0, 8.0]
     with pytest.raises(vael.DataError, match=r"row 2: 0\.35 is not one of its 9 values"):
         run.split_of({"a": np.array([0.3, 0.35])})
+
+
+def test_a_fraction_of_0_or_1_is_new_to_a_beta_that_saw_none(tmp_path):
+    import vael
+
+    values = np.random.default_rng(0).beta(0.3, 0.3, 300) * 0.998 + 0.001
+    run = vael.fit({"a": values}, latent=1, steps=20, output=tmp_path / "run")
+    with pytest.raises(vael.DataError, match="row 2: 1 cannot be; expected numbers from 0 to 1 but not 0 or 1"):
+        run.evaluate({"a": np.array([0.5, 1.0])})
+    near = run.evaluate({"a": np.array([0.5, 1 - 1e-12])}, draws=5)  # 1 in float32
+    assert math.isfinite(near.elbo.value)
+    assert to_user(run.schema["a"], np.array([0.0, 1.0])).tolist() == [values.min(), values.max()]
+
+
+def test_a_gaussian_takes_fractions_of_0_and_1_that_are_new(tmp_path):
+    import vael
+
+    values = np.random.default_rng(0).beta(2, 2, 300) * 0.96 + 0.02
+    values[:2] = 0.01, 0.99
+    run = vael.fit({"a": values}, likelihood="gaussian", latent=1, steps=5, output=tmp_path / "run")
+    assert math.isfinite(run.evaluate({"a": np.array([0.0, 1.0])}, draws=5).elbo.value)

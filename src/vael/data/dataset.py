@@ -269,8 +269,8 @@ def _refuse_impossible(frame: Frame, field: Field, column: NDArray[np.generic]) 
     wrong = np.isinf(own) | (own < least) | (own > top)
     if field.shape:
         wrong |= np.isnan(own)
-    if field.above_zero:
-        wrong |= own == 0
+    for end in field.excluded:
+        wrong |= own == end
     if field.resolution > 0:
         cells = (own - field.offset) / field.resolution
         wrong |= np.isfinite(own) & (np.abs(cells - np.rint(cells)) > 0.01)
@@ -290,7 +290,8 @@ def expectation(field: Field, top: float) -> str:
     if field.kind in ("image", "count"):
         return f"whole numbers 0 … {top:g}"
     grid = f" on the grid {field.offset:g} + k · {field.resolution:g}" if field.resolution > 0 else ""
-    words = {"unit": "numbers from 0 to 1", "positive": "numbers above zero"}
+    apart = " but not " + " or ".join(f"{end:g}" for end in field.excluded) if field.excluded else ""
+    words = {"unit": f"numbers from 0 to 1{apart}", "positive": "numbers above zero"}
     return words.get(field.kind, "finite numbers") + grid
 
 

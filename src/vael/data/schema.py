@@ -82,14 +82,16 @@ class Field:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The least and the greatest number its kind can hold; of `positive` 0, though it may not hold that."""
+        """The least and the greatest number its kind can hold; these ends themselves may be `excluded`."""
         tops = {"image": self.levels - 1.0, "unit": 1.0, "count": LARGEST_COUNT, "positive": math.inf}
         return (0.0, tops[self.kind]) if self.kind in tops else (-math.inf, math.inf)
 
     @property
-    def above_zero(self) -> bool:
-        """Whether 0 itself is no value of it: numbers above zero off a grid, among which no spike of zeros was seen."""
-        return self.kind == "positive" and not self.resolution and not (self.ends and self.ends[0] == 0)
+    def excluded(self) -> tuple[float, ...]:
+        """Ends of its limits where a density may be infinite, and which it has not held: no value may lie there."""
+        if self.kind not in ("positive", "unit") or self.resolution or self.view == "standard":
+            return ()
+        return tuple(end for end in self.limits if math.isfinite(end) and end not in self.ends)
 
     def seen(self, value: float) -> float:
         """A value of the field's own as the model sees it."""

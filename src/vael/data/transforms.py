@@ -96,11 +96,10 @@ def to_user(field: Field, values: Floats) -> NDArray[np.generic]:
         own = on_grid(own, field.resolution, field.offset)
         # The nearest point of a grid that does not pass through an end may lie beyond it.
         own = own + field.resolution * ((own < least) * 1.0 - (own > greatest))
-    elif field.above_zero:
-        # A Gaussian's 0 and below, and what underflows, as the least number seen: 0 itself has no density.
-        tiny = np.finfo(field.dtype).tiny if field.dtype.startswith("float") else 0.0
-        own = np.where(own > tiny, own, field.ends[0] if field.ends else 1.0)
-    return _cast(own, np.dtype(field.dtype))
+    found = _cast(own, np.dtype(field.dtype))
+    for end in field.excluded if field.ends else ():  # reached by rounding alone
+        found[found == end] = field.ends[0 if end == least else 1]
+    return found
 
 
 def on_grid(values: Floats, step: float, offset: float) -> Floats:
