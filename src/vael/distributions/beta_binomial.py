@@ -1,5 +1,6 @@
 """Whole numbers 0 … n whose probability of a success is itself a beta draw."""
 
+import math
 from typing import Any
 
 import torch
@@ -26,8 +27,8 @@ class BetaBinomial(Distribution):
         return self.n * self.a / (self.a + self.b)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        x, n = value.double(), torch.tensor(float(self.n), dtype=torch.float64, device=value.device)
-        choose = torch.lgamma(n + 1) - torch.lgamma(x + 1) - torch.lgamma(n - x + 1)
+        x, n = value.double(), self.n
+        choose = math.lgamma(n + 1) - torch.lgamma(x + 1) - torch.lgamma(n - x + 1)
         found = choose + _log_beta(x + self.a, n - x + self.b) - _log_beta(self.a, self.b)
         return found.to(value.dtype)
 

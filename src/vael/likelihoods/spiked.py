@@ -32,6 +32,7 @@ class Spiked(Likelihood):
     """
 
     _spike: Tensor
+    _massive: Tensor
 
     def __init__(
         self,
@@ -49,6 +50,8 @@ class Spiked(Likelihood):
             raise RecipeError(f"Spiked: the slab has event_shape {slab.event_shape}, expected {self.event_shape}.")
         self.slab, self.spike = slab, spike
         self.register_buffer("_spike", torch.as_tensor(spike, dtype=torch.float64), persistent=False)
+        steps = torch.as_tensor(getattr(slab, "step", 1.0))  # a law without one is of whole numbers
+        self.register_buffer("_massive", steps > 0, persistent=False)
 
     def width(self) -> int:
         return 1 + self._slab_width
@@ -57,10 +60,8 @@ class Spiked(Likelihood):
         """(logit π, slab's) `(..., P, *event)` → inflated law of batch shape `(..., *event)`."""
         axis = -1 - self.rank
         logits, rest = parameters.split([1, self._slab_width], axis)
-        steps = torch.as_tensor(getattr(self.slab, "step", 1.0), device=logits.device)
-        return Inflated(
-            self.slab.distribution(rest), logits.squeeze(axis), self._spike.to(logits.dtype), massive=steps > 0
-        )
+        slab = self.slab.distribution(rest)
+        return Inflated(slab, logits.squeeze(axis), self._spike.to(logits.dtype), self._massive)
 
     def draw(self, law: Any, generator: Generator | None) -> Tensor:
         rest = self.slab.draw(law.law, generator)
