@@ -64,7 +64,7 @@ def fit(
         How many numbers z holds; 16 when left out.
     likelihood
         One law for every field, such as gaussian or student_t, instead of each kind's default; auto for the best of
-        those that fit, by short trials on the validation rows. docs/data.md lists them.
+        those that fit, by short trials on the validation rows. docs/likelihoods.md lists them.
     binarize
         How grey pictures become zeros and ones under the Bernoulli likelihood.
     prior
@@ -95,8 +95,8 @@ def fit(
     schema
         A file that says what the columns are, as vael data -o writes it and a run keeps it; it may be edited.
     column
-        NAME=KIND, to override what was inferred; may be repeated. Kinds: binary, image, unit, real, count, category,
-        constant, id.
+        NAME=KIND, to override what was inferred; may be repeated. Kinds: binary, image, unit, real, positive, count,
+        ordinal, category, constant, id.
     ignore
         A column to leave out; may be repeated.
     label
