@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import vael
 from vael import defaults
@@ -75,3 +76,16 @@ def test_without_validation_rows_there_is_nothing_to_choose_by():
     trials = auto.Trials(frame, infer(frame), latent=2, fractions={}, seed=0)
     with pytest.raises(RecipeError, match="no validation rows to compare laws on, of 9"):
         auto.choose(trials, lambda event: None)
+
+
+def test_every_law_that_fits_a_whole_kind_is_tried_where_its_fields_differ_in_their_defaults(monkeypatch):
+    rng = np.random.default_rng(4)
+    touches, inside = rng.random(300), 0.01 + 0.98 * rng.random(300)
+    touches[:2] = 0.0, 1.0  # off a grid, so that beta is no law of it and a Gaussian its default
+    monkeypatch.setattr(auto.Trials, "bound", lambda self, chosen: torch.zeros(30))
+    for table in ({"a": touches, "b": inside}, {"a": inside, "b": touches}):
+        events: list[dict] = []
+        frame = read(table)
+        auto.choose(auto.Trials(frame, infer(frame), latent=2, fractions={}, seed=0), events.append)
+        assert {event["law"] for event in events} == {"gaussian", "continuous_bernoulli"}
+        assert {event["against"] for event in events} <= {"gaussian and beta", "beta and gaussian"}

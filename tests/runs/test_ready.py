@@ -68,6 +68,12 @@ def test_every_recipe_that_comes_with_vael_is_whole(name):
             "[fit]\ndata = 'iris'\n[[expected]]\nfigure = 'elbo'",
             "needs a value and its tolerance, or highest and among",
         ),
+        (
+            "[fit]\ndata = 'iris'\n[[expected]]\nfigure = 'elob'\nvalue = 1.0\ntolerance = 1.0",
+            r"figure must be one of elbo, .*, got 'elob'\. Did you mean 'elbo'",
+        ),
+        ("[fit]\ndata = 'iris'\n[[expected]]\nvalue = 1.0\ntolerance = 1.0", "figure must be one of .*, got None"),
+        (SMALL + ARMS.replace("evidence", "active_units"), "figure must be one of .*distortion, got 'active_units'"),
         (SMALL + ARMS.replace('["still"]', '["stil"]'), "no arm 'stil'. Did you mean 'still'"),
         ("fit = [", "is not valid TOML"),
     ],

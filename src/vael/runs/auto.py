@@ -76,7 +76,9 @@ def choose(trials: Trials, watch: Watch) -> defaults.Chosen:
         names = [field.name for field in group]
         # A law has to fit every field of the kind: a fraction that touches 0 rules out the beta for its neighbours too.
         laws = [law for law in defaults.candidates(group[0]) if all(law in defaults.candidates(f) for f in group)]
-        for law in laws[1:]:
+        for law in laws:
+            if all(chosen[name] is law for name in names):
+                continue
             kept = trials.bound(chosen) if kept is None else kept
             trial = {**chosen, **dict.fromkeys(names, law)}
             found = trials.bound(trial)
@@ -88,7 +90,7 @@ def choose(trials: Trials, watch: Watch) -> defaults.Chosen:
                     "fields": names,
                     "kind": group[0].kind,
                     "law": kind_of(law),
-                    "against": kind_of(chosen[names[0]]),
+                    "against": " and ".join(dict.fromkeys(kind_of(chosen[name]) for name in names)),
                     "gain": float(gain.mean()),
                     "error": error,
                 }

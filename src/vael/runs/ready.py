@@ -24,6 +24,9 @@ from vael.training import Training
 
 NOT_IN_A_FILE = ("model", "watch", "output", "device", "training", "self")  # objects, and what belongs to one machine
 
+COMPARED = ("elbo", "evidence", "rate", "distortion")  # figures whose differences between runs have a paired error
+MEASURED = (*COMPARED, "bits_per_dim", "active_units")
+
 
 @dataclass(frozen=True)
 class About:
@@ -41,8 +44,8 @@ class About:
 class Expected:
     """A figure that a recipe should give.
 
-    figure: A key of the evaluation, such as "elbo". value, tolerance: Where it should lie; or
-    highest, among: the arm whose figure should exceed that of each of the others.
+    figure: One of MEASURED, a key of the evaluation. value, tolerance: Where it should lie; or
+    highest, among: the arm whose figure, one of COMPARED, should exceed that of each of the others.
     arm: Which arm's figure, where there are arms. source: Where the expectation comes from.
     """
 
@@ -150,6 +153,12 @@ def _refuse_unknown(where: str, table: str, given: Iterable[str], known: list[st
 
 def _expected(entry: Mapping[str, Any], where: str, tables: Mapping[str, Any]) -> Expected:
     _refuse_unknown(where, "expected", entry, [spec.name for spec in fields(Expected)])
+    known = COMPARED if "highest" in entry else MEASURED
+    if entry.get("figure") not in known:  # before the hours of a fit, not after them
+        raise RecipeError(
+            f"{where}, [[expected]]: figure must be one of {', '.join(known)}, got {entry.get('figure')!r}."
+            f"{closest(str(entry.get('figure')), known)}"
+        )
     expected = Expected(**{**entry, "among": tuple(entry.get("among", ()))})
     figure_given = expected.value is not None and expected.tolerance is not None
     order_given = expected.highest is not None and bool(expected.among)
