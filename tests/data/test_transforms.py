@@ -205,3 +205,10 @@ def test_a_gaussian_takes_fractions_of_0_and_1_that_are_new(tmp_path):
     values[:2] = 0.01, 0.99
     run = vael.fit({"a": values}, likelihood="gaussian", latent=1, steps=5, output=tmp_path / "run")
     assert math.isfinite(run.evaluate({"a": np.array([0.0, 1.0])}, draws=5).elbo.value)
+
+
+def test_what_is_the_spike_in_float32_is_rescaled_like_the_spike():
+    """The law takes 1e-60 for the spike at 0, a mass; a log-Jacobian would make a density of it."""
+    field = Field("a", "positive", view="scaled", scale=3.0, spike=0.0, ends=(0.0, 9.0))
+    split = encode(Frame("t", {"a": np.array([0.0, 1e-60, 3.0])}), Schema((field,)))
+    assert split.log_jacobian.tolist() == [0.0, 0.0, -math.log(3.0)]

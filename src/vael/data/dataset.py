@@ -214,9 +214,13 @@ def encode(frame: Frame, schema: Schema) -> Split:
         return _array_split(frame, schema.modelled[0], **held)
     rows = np.stack([_values(frame, field) for field in schema.modelled], axis=1)
     missing = np.isnan(rows)
-    # A hole has no density, and a spike is a mass: neither is rescaled.
+    # A hole has no density, and a spike is a mass: neither is rescaled. The law knows a spike by float32.
     spikes = np.array([np.nan if field.spike is None else field.seen(field.spike) for field in schema.modelled])
-    jacobian = np.where(missing | (rows == spikes), 0.0, [log_jacobian(field) for field in schema.modelled]).sum(1)
+    jacobian = np.where(
+        missing | (rows.astype(np.float32) == spikes.astype(np.float32)),
+        0.0,
+        [log_jacobian(field) for field in schema.modelled],
+    ).sum(1)
     # Whether a mask exists is the schema's affair, so that every split of one data set has the same form.
     masked = bool(missing.any()) or any(field.missing for field in schema.modelled)
     return Split(
