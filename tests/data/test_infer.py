@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vael.data.facts import grid
 from vael.data.frame import Frame
-from vael.data.infer import grid, infer
+from vael.data.infer import infer
 from vael.data.schema import Field
 from vael.data.sources import read
 from vael.errors import DataError, RecipeError
