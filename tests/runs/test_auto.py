@@ -89,3 +89,14 @@ def test_every_law_that_fits_a_whole_kind_is_tried_where_its_fields_differ_in_th
         auto.choose(auto.Trials(frame, infer(frame), latent=2, fractions={}, seed=0), events.append)
         assert {event["law"] for event in events} == {"gaussian", "continuous_bernoulli"}
         assert {event["against"] for event in events} <= {"gaussian and beta", "beta and gaussian"}
+
+
+def test_a_trial_that_diverges_loses_to_any_that_does_not(monkeypatch):
+    """The default's bound is not finite: the first law with a finite one is taken, and never given up for another."""
+    bounds = {"gaussian": float("nan"), "student_t": -3.0, "laplace": float("nan")}
+    monkeypatch.setattr(
+        auto.Trials, "bound", lambda self, chosen: torch.full((5,), bounds[kind_of(chosen["a"])], dtype=torch.float64)
+    )
+    frame = read({"a": np.random.default_rng(0).normal(size=50)})
+    chosen = auto.choose(auto.Trials(frame, infer(frame), latent=1, fractions={}, seed=0), lambda event: None)
+    assert kind_of(chosen["a"]) == "student_t"

@@ -545,3 +545,20 @@ def test_means_of_binarised_pictures_are_probabilities(fit):
     assert 0 < means.min() < means.max() < 1
     assert set(np.unique(draws)) <= {0, 1}
     assert len(np.unique(run.encode(), axis=0)) > 300  # each picture its own latent
+
+
+def test_a_law_inside_a_likelihood_is_not_changed_by_set(tmp_path):
+    values = np.where(np.random.default_rng(0).random(100) < 0.4, 0.0, np.random.default_rng(1).normal(size=100))
+    with pytest.raises(RecipeError, match="a law decides how the data are seen"):
+        vael.fit({"a": values}, settings={"likelihood.slab.kind": "laplace"}, steps=1, output=tmp_path / "run")
+
+
+def test_a_device_without_double_precision_is_refused_in_words(monkeypatch, digits_run):
+    def refuse(*shape, **options):
+        if options.get("dtype") == torch.float64:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype as it has none.")
+        return torch.zeros(*shape)
+
+    monkeypatch.setattr("vael.runs.run.torch.empty", refuse)
+    with pytest.raises(RecipeError, match=r"device 'mps': cannot be used here \(Cannot convert a MPS Tensor"):
+        vael.load(digits_run.folder.path, device="mps")

@@ -13,7 +13,7 @@ Json = Annotated[
 ]
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"], help="Where to write.")]
 Seed = Annotated[int, Parameter(help="The same seed gives the same numbers.")]
-Device = Annotated[str, Parameter(help="cpu, cuda or mps.")]
+Device = Annotated[str, Parameter(help="cpu or cuda.")]
 
 
 def pairs(texts: list[str], option: str) -> dict[str, str]:

@@ -69,7 +69,7 @@ class Watcher:
         out.print(f"parameters  {plan.model.parameters_count:,} in all; run folder {event['folder']}")
         for text in plan.notes:
             out.print(f"warning     {text}")
-        self.started = time.perf_counter()
+        self.started, self.first_step = time.perf_counter(), 0
 
     def on_trial(self, event: dict[str, Any]) -> None:
         count = len(event["fields"])

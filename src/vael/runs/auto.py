@@ -3,6 +3,7 @@
 All laws of a kind score a column by one measure, masses on its grid or densities off it, so their bounds compare.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -58,9 +59,15 @@ class Trials:
             for _ in range(STEPS // LOOKS):
                 engine.advance()
             found = bounds(model, validation).elbo
-            best = found if best is None or found.mean() > best.mean() else best
+            best = found if best is None or mean_of(found) > mean_of(best) else best
         assert best is not None
         return best
+
+
+def mean_of(bound: Tensor) -> float:
+    """The mean of a bound `(N,)`; −∞ where a trial has diverged, so that any other is better."""
+    mean = float(bound.mean())
+    return mean if math.isfinite(mean) else -math.inf
 
 
 def choose(trials: Trials, watch: Watch) -> defaults.Chosen:
@@ -95,6 +102,6 @@ def choose(trials: Trials, watch: Watch) -> defaults.Chosen:
                     "error": error,
                 }
             )
-            if gain.mean() > 0:
+            if mean_of(found) > mean_of(kept):
                 chosen, kept = trial, found
     return chosen

@@ -20,7 +20,7 @@ from vael.objectives import ELBO, Objective
 from vael.runs import auto
 from vael.runs.folder import RunFolder, next_folder
 from vael.runs.recipe import MODEL, build, build_model, describe, describe_model, with_settings
-from vael.runs.run import Run, reread
+from vael.runs.run import Run, check_device, reread
 from vael.training import Engine, Progress, Training, load_checkpoint, train
 
 Watch = Callable[[dict[str, Any]], None]
@@ -98,7 +98,7 @@ def fit(
         objective=objective, model=model, reading=reading, seed=seed, settings=settings or {}, training=training,
         watch=watch,
     )  # fmt: skip
-    _check_device(device)
+    check_device(device)
     folder = RunFolder(next_folder(frame.name) if output is None else output)
     with sole_writer(folder.path):
         folder.begin(plan.recipe, plan.data.schema)
@@ -115,7 +115,7 @@ def resume(
     data: Only for a run fitted on data in memory. Raises DataError when the data are not those of the run.
     """
     folder = RunFolder(run)
-    _check_device(device)
+    check_device(device)
     folder.read_manifest()  # before a lock is put into a folder that is no run
     with sole_writer(folder.path):
         recipe, schema = folder.read()
@@ -171,8 +171,8 @@ def resolve(
     asked = {"prior": prior, "posterior": posterior, "objective": objective if isinstance(objective, str) else None}
     named = {f"{room}.kind": kind.replace("-", "_") for room, kind in asked.items() if kind is not None}
     recipe = with_settings(tables, {**named, **settings})
-    if recipe["likelihood"]["kind"] != tables["likelihood"]["kind"]:
-        raise RecipeError("--set likelihood.kind: the kind decides how the data are seen. Use --likelihood KIND.")
+    if laws_of(recipe["likelihood"]) != laws_of(tables["likelihood"]):
+        raise RecipeError("--set likelihood…kind: a law decides how the data are seen. Use --likelihood KIND.")
     if recipe["likelihood"] != tables["likelihood"] and "likelihood.network.outputs" not in settings:
         _fit_outputs(recipe["likelihood"], data.schema)
     if recipe["posterior"] != tables["posterior"]:
@@ -223,6 +223,12 @@ def notes(data: Data) -> list[str]:
     return found
 
 
+def laws_of(table: Mapping[str, Any]) -> list[str]:
+    """The kinds of a likelihood's table and of those inside it, networks left out."""
+    inner = [*table.get("parts", []), *([table["slab"]] if "slab" in table else [])]
+    return [table["kind"], *(kind for part in inner for kind in laws_of(part))]
+
+
 def _fit_outputs(likelihood: dict[str, Any], schema: Schema) -> None:
     """Give the decoder as many outputs as a changed likelihood takes, such as twice as many for a predicted scale."""
     network = likelihood.get("network", {})
@@ -242,17 +248,6 @@ def _fit_encoder(posterior: dict[str, Any], settings: Mapping[str, Any]) -> None
     if table is not posterior and "outputs" in table and f"{place}.outputs" not in settings:
         member = build(rest, "posterior")
         table["outputs"] = member.width(member.latent)
-
-
-def _check_device(device: str) -> None:
-    """Raise RecipeError unless torch can compute on `device` here."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise RecipeError(
-            f"device {device!r}: cannot be used here ({reason}).\n  Leave --device out for cpu."
-        ) from error
 
 
 def _fresh_model(

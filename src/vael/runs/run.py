@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -229,13 +230,26 @@ def reread(recipe: Mapping[str, Any], schema: Schema, data: object | None = None
     return prepare(frame, schema, fractions=reading.shares, seed=recipe["seed"])
 
 
+def check_device(device: str) -> None:
+    """Raise RecipeError unless torch can compute on `device` here, in float64 too: counts and grids need its digits."""
+    try:
+        torch.empty(0, device=device, dtype=torch.float64)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise RecipeError(
+            f"device {device!r}: cannot be used here ({reason}).\n  Leave --device out for cpu."
+        ) from error
+
+
 def load(run: str | Path | None = None, *, modules: Mapping[str, nn.Module] | None = None, device: str = "cpu") -> Run:
     """Open a run folder, verified file by file; no code in it is run. None opens the latest in runs/.
 
     modules: Modules from outside `vael` that the model was built with, by place, such as {"posterior.network": net}.
-    device: Where the model shall compute: cpu, cuda or mps.
-    Raises DamagedFile naming a damaged file, RecipeError when the folder is no run or a module is missing.
+    device: Where the model shall compute: cpu or cuda.
+    Raises DamagedFile naming a damaged file, RecipeError when the folder is no run, a module is missing, or
+    the device cannot be used here.
     """
+    check_device(device)
     folder = RunFolder(latest_folder() if run is None else run)
     recipe, schema = folder.read()
     model = build_model(recipe, modules)
