@@ -1,6 +1,7 @@
 """Densities torch lacks, and closed-form divergences between them."""
 
 from vael.distributions.beta_binomial import BetaBinomial
+from vael.distributions.bits import Bits, OneHot
 from vael.distributions.cells import Cells, log_end_integral, log_integral, log_interval, log_sinhc
 from vael.distributions.continuous_bernoulli import ContinuousBernoulli
 from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian
@@ -15,6 +16,7 @@ from vael.distributions.product import Product
 
 __all__ = [
     "BetaBinomial",
+    "Bits",
     "Cells",
     "ContinuousBernoulli",
     "DiagonalGaussian",
@@ -23,6 +25,7 @@ __all__ = [
     "Inflated",
     "LogisticMixture",
     "LowRankGaussian",
+    "OneHot",
     "PreciseBeta",
     "PreciseGamma",
     "PreciseNegativeBinomial",

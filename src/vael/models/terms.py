@@ -1,11 +1,13 @@
 """The densities of one evaluation of a model: computed once, read by every objective and every estimate."""
 
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from vael.distributions.kl import ClosedKL
 
@@ -35,6 +37,12 @@ class Latent:
         return log_q
 
     @cached_property
+    def log_q_fixed(self) -> Tensor:
+        """log q(z|x) of the draws with q's parameters held still, `(K, B)`: its gradient reaches them through z alone."""
+        log_q: Tensor = detached(self.q).log_prob(self.z)
+        return log_q
+
+    @cached_property
     def log_p(self) -> Tensor:
         """log p(z) of the draws, nats, `(K, B)`."""
         log_p: Tensor = self.p.log_prob(self.z)
@@ -59,6 +67,17 @@ class Latent:
             return self.rate.unsqueeze(-1)
         exact = self.unit_kl(self.q, self.p)
         return average(exact, self.log_measure) if exact.dim() > 2 else exact
+
+
+def detached(law: Any) -> Any:
+    """A distribution with the same parameters, none of which carries a gradient."""
+    still = copy(law)
+    for name, value in vars(law).items():
+        if isinstance(value, Tensor):
+            setattr(still, name, value.detach())
+        elif isinstance(value, Distribution):
+            setattr(still, name, detached(value))
+    return still
 
 
 def average(values: Tensor, log_measure: Tensor) -> Tensor:
@@ -92,6 +111,14 @@ class Terms:
         total = self.log_px_z
         for latent in self.latents:
             total = total + latent.log_p - latent.log_q
+        return total
+
+    @cached_property
+    def log_w_fixed(self) -> Tensor:
+        """`log_w` with the posteriors' parameters held still but for their draws: see `Latent.log_q_fixed`."""
+        total = self.log_px_z
+        for latent in self.latents:
+            total = total + latent.log_p - latent.log_q_fixed
         return total
 
     @cached_property

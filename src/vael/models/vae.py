@@ -37,6 +37,7 @@ class VAE(nn.Module):
         if prior.latent != posterior.latent:
             raise ShapeError(f"VAE: the prior has {prior.latent} latents, the posterior {posterior.latent}.")
         self.prior, self.likelihood, self.posterior = prior, likelihood, posterior
+        posterior.bind(prior, likelihood)
         self.kl = find_kl(posterior.family, prior.family)
         self.unit_kl = find_unit_kl(posterior.family, prior.family)
 
@@ -78,10 +79,24 @@ class VAE(nn.Module):
             blocks.append(torch.stack([torch.randn(shape, dtype=like.dtype, generator=g) for g in streams], dim=1))
         return Noise((torch.cat(blocks).to(like.device),))
 
-    def terms(self, batch: Batch | Tensor, noise: Noise) -> Terms:
+    def log_px_z(self, batch: Batch, z: Tensor) -> Tensor:
+        """log p(x|z) of the observed features, nats, `(K, B)`, for z `(K, B, D)`."""
+        parts = self.likelihood.log_prob_parts(batch.x, z, batch.given, batch.observed)  # (K, B, F)
+        if batch.observed is not None:
+            parts = torch.where(batch.observed, parts, torch.zeros((), dtype=parts.dtype, device=parts.device))
+        return parts.sum(-1)
+
+    def log_joint(self, batch: Batch, z: Tensor) -> Tensor:
+        """log p(x, z) of the observed features, nats, `(K, B)`, for z `(K, B, D)`."""
+        log_p: Tensor = self.prior(batch.given).log_prob(z)
+        return self.log_px_z(batch, z) + log_p
+
+    def terms(self, batch: Batch | Tensor, noise: Noise, *, reparameterised: bool = True) -> Terms:
         """The log-densities of K draws for each of B examples: a pure function of its arguments.
 
         batch: B examples, or their x `(B, *event)` alone. noise: From `noise` or `noise_for`, `(K, B, D)`.
+        reparameterised: Whether z carries a gradient to the posterior's parameters; without it, the score function has
+            to. A posterior that enumerates gives all its states instead of draws, weighed by log q.
         Raises ShapeError when x does not fit the likelihood.
         """
         if not isinstance(batch, Batch):
@@ -94,13 +109,16 @@ class VAE(nn.Module):
                 f"{len(batch)} examples.\n  Make it with model.noise(draws, {len(batch)}, seed=…)."
             )
         q = self.posterior(batch.x, batch.given, batch.observed)
-        p = self.prior(batch.given)
-        z = q.from_noise(eps) if hasattr(q, "from_noise") else _foreign_draws(q, eps)
-        parts = self.likelihood.log_prob_parts(batch.x, z, batch.given, batch.observed)  # (K, B, F)
-        if batch.observed is not None:
-            parts = torch.where(batch.observed, parts, torch.zeros((), dtype=parts.dtype, device=parts.device))
-        log_measure = torch.full((), -math.log(len(eps)), dtype=parts.dtype, device=parts.device)
-        return Terms((Latent(q, p, z, log_measure, self.kl, self.unit_kl),), parts.sum(-1), log_measure)
+        if self.posterior.enumerates:
+            z = q.every()
+            log_measure = q.log_prob(z)
+        else:
+            z = q.from_noise(eps) if hasattr(q, "from_noise") else _foreign_draws(q, eps)
+            log_measure = torch.full((), -math.log(len(eps)), dtype=z.dtype, device=z.device)
+        if not reparameterised:
+            z = z.detach()
+        latent = Latent(q, self.prior(batch.given), z, log_measure, self.kl, self.unit_kl)
+        return Terms((latent,), self.log_px_z(batch, z), log_measure)
 
 
 def _foreign_draws(q: Distribution, eps: Tensor) -> Tensor:

@@ -1,11 +1,14 @@
 """q(z|x): what an encoder believes about the latent behind an example."""
 
 from vael.posteriors.base import EncodedPosterior, Posterior
+from vael.posteriors.discrete import BernoulliPosterior, CategoricalPosterior
 from vael.posteriors.full_gaussian import FullGaussianPosterior
 from vael.posteriors.gaussian import GaussianPosterior
 from vael.posteriors.low_rank_gaussian import LowRankGaussianPosterior
 
 __all__ = [
+    "BernoulliPosterior",
+    "CategoricalPosterior",
     "EncodedPosterior",
     "FullGaussianPosterior",
     "GaussianPosterior",

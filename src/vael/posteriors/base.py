@@ -14,10 +14,19 @@ class Posterior(nn.Module, ABC):
 
     latent: How many numbers z holds.
     family: The distribution type `forward` returns, by which closed-form KLs are found; None if it varies.
+    enumerates: Whether its law has so few states that all of them stand in for draws; then it has `every()`, the
+        states `(K, 1 or B, D)`.
     """
 
     latent: int
     family: ClassVar[type[Distribution] | None] = None
+    enumerates: bool = False
+
+    def bind(self, prior: nn.Module, likelihood: nn.Module) -> None:
+        """Called once by the model it joins: a posterior computed from p(z) and p(x|z) keeps hold of them here.
+
+        They stay the model's: no parameter of theirs becomes one of this posterior.
+        """
 
     @abstractmethod
     def forward(self, x: Tensor, given: Tensor | None = None, observed: Tensor | None = None) -> Distribution:

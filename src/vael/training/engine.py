@@ -32,7 +32,8 @@ class Bound(nn.Module):
 
     def terms(self, batch: Batch, noise: Noise) -> Terms:
         """The model's terms of one batch."""
-        return self.model.terms(batch, noise)
+        # An objective that differentiates by the score function asks for draws that carry no gradient.
+        return self.model.terms(batch, noise, reparameterised=getattr(self.objective, "reparameterised", True))
 
     def forward(self, batch: Batch, noise: Noise) -> Tensor:
         terms = self.terms(batch, noise)

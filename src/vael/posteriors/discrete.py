@@ -1,0 +1,82 @@
+"""Zeros and ones, and one-hot choices, with probabilities from an encoder."""
+
+from torch import Tensor, nn
+
+from vael.distributions.bits import Bits, OneHot
+from vael.errors import RecipeError
+from vael.posteriors.base import EncodedPosterior
+
+
+class BernoulliPosterior(EncodedPosterior):
+    """q(z|x) = Π_j σ(l_j)^{z_j} σ(−l_j)^{1 − z_j},    l = network(x)
+
+    Args:
+        network: x `(B, *event)` → logits `(B, D)`.
+        temperature: None for exact draws, which carry no gradient to the encoder: train with `Score`, `VIMCO` or
+            `enumerates`. Else the τ of relaxed draws while training; evaluation always draws exactly.
+        straight_through: Exact draws with the gradient of the relaxed ones, while training.
+        enumerates: All 2^D states stand in for draws; for at most 16 bits.
+        latent: D; the network's outputs where it has them.
+    """
+
+    family = Bits
+
+    def __init__(
+        self, network: nn.Module | None = None, *, temperature: float | None = None, straight_through: bool = False,
+        enumerates: bool = False, latent: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(network, latent)
+        check_relaxation(type(self).__name__, temperature, straight_through, enumerates)
+        self.temperature, self.straight_through, self.enumerates = temperature, straight_through, enumerates
+
+    def width(self, latent: int) -> int:
+        return latent
+
+    def needs(self) -> str:
+        return "needs a logit for each bit"
+
+    def law(self, outputs: Tensor) -> Bits:
+        relaxed = self.temperature if self.training else None
+        return Bits(outputs, temperature=relaxed, straight_through=self.straight_through)
+
+
+class CategoricalPosterior(EncodedPosterior):
+    """q(z|x): `groups` independent one-hot choices of `classes`, logits from network(x).
+
+    Args:
+        network: x `(B, *event)` → logits `(B, groups · classes)`.
+        classes, groups: C and G; z has G · C numbers.
+        temperature, straight_through, enumerates: As for `BernoulliPosterior`.
+    """
+
+    family = OneHot
+
+    def __init__(
+        self, network: nn.Module | None = None, *, classes: int, groups: int = 1, temperature: float | None = None,
+        straight_through: bool = False, enumerates: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(network, classes * groups)
+        check_relaxation(type(self).__name__, temperature, straight_through, enumerates)
+        self.classes, self.groups = classes, groups
+        self.temperature, self.straight_through, self.enumerates = temperature, straight_through, enumerates
+
+    def width(self, latent: int) -> int:
+        return latent
+
+    def needs(self) -> str:
+        return "needs a logit for each class of each group"
+
+    def law(self, outputs: Tensor) -> OneHot:
+        relaxed = self.temperature if self.training else None
+        logits = outputs.unflatten(-1, (self.groups, self.classes))
+        return OneHot(logits, temperature=relaxed, straight_through=self.straight_through)
+
+
+def check_relaxation(name: str, temperature: float | None, straight_through: bool, enumerates: bool) -> None:
+    """Raise RecipeError for a way of drawing that contradicts itself."""
+    if temperature is not None and not temperature > 0:
+        raise RecipeError(f"{name}: temperature must be above 0, got {temperature}.")
+    if straight_through and temperature is None:
+        raise RecipeError(f"{name}: straight_through passes on the gradient of relaxed draws; give their temperature.")
+    if enumerates and temperature is not None:
+        raise RecipeError(f"{name}: enumerates takes every state and draws none; leave out the temperature.")
