@@ -47,7 +47,7 @@ class Quadrature:
         if model.latent > MOST_LATENTS:
             raise RecipeError(
                 f"Quadrature: {self.nodes}^{model.latent} nodes for {model.latent} latents are too many; it is for at "
-                f"most {MOST_LATENTS}.\\n  Use method annealed or importance."
+                f"most {MOST_LATENTS}.\n  Use method annealed or importance."
             )
 
         def of_some(batch: Batch, examples: list[int]) -> Estimate:
