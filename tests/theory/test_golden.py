@@ -212,12 +212,19 @@ def diffusion(steps: int, x: Tensor, draws: int, *, end: DiagonalGaussian | None
 
     log_measure = torch.tensor(-math.log(draws), dtype=torch.float64)
     kl = find_kl(DiagonalGaussian, DiagonalGaussian)
+    kept = [1.0, *torch.cumprod(1 - beta, 0).tolist()]
     latents = []
     for t in range(steps, 0, -1):
-        b = float(beta[t - 1])
-        q = normal(math.sqrt(1 - b) * path[t - 1], b)
-        top = end or normal(torch.full_like(x, means[-1]), variances[-1])
-        p = top if t == steps else reverse(t + 1)
+        if t == steps:
+            q, p = (
+                normal(math.sqrt(kept[t]) * x, 1 - kept[t]),
+                end or normal(torch.full_like(x, means[-1]), variances[-1]),
+            )
+        else:
+            # q(x_t|x_{t+1}, x_0), the forward walk read from the top (Ho, Jain & Abbeel 2020, eq. 6–7).
+            b = float(beta[t])
+            down = math.sqrt(kept[t]) * b * x + math.sqrt(1 - b) * (1 - kept[t]) * path[t + 1]
+            q, p = normal(down / (1 - kept[t + 1]), b * (1 - kept[t]) / (1 - kept[t + 1])), reverse(t + 1)
         latents.append(Latent(q, p, path[t], log_measure, kl))
     return Terms(tuple(latents), reverse(1).log_prob(x), log_measure)
 
