@@ -1,6 +1,7 @@
 """A collapsed model made in three ways gets the right cause each time; a healthy one gets a clean bill."""
 
 import dataclasses
+import shlex
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ from torch.distributions import Bernoulli as BernoulliLaw
 
 import vael
 from vael import VAE
+from vael.cli.app import app
 from vael.diagnostics import Case, Measured, Symptoms, diagnose
 from vael.likelihoods import Likelihood
 from vael.networks import MLP
 from vael.posteriors import GaussianPosterior
 from vael.priors import GaussianPrior
+from vael.runs.doctor import fit_command
 
 STEPS = {"steps": 500, "learning_rate": 3e-3, "evaluate_every": 50}
 
@@ -184,6 +187,13 @@ def test_a_difference_within_its_error_is_no_illness(well):
     assert spoiled(well, fit=dataclasses.replace(s.fit, model=Measured(9.0, 5.0))) == []
 
 
+def test_a_wrong_z_that_costs_a_few_examples_very_much_is_no_collapse(well):
+    s, _ = well
+    assert spoiled(well, use=dataclasses.replace(s.use, of_z=Measured(176.0, 74.0))) == []
+    assert spoiled(well, use=dataclasses.replace(s.use, of_z=Measured(0.01, 0.1))) == ["z_not_found"]
+    assert spoiled(well, active=0) == ["z_not_found"]
+
+
 def test_partly_switched_off_units_are_laid_at_the_door_of_beta(well):
     s, case = well
     beta = dataclasses.replace(case, objective={"kind": "beta", "beta": 4.0})
@@ -192,6 +202,41 @@ def test_partly_switched_off_units_are_laid_at_the_door_of_beta(well):
     heavy = dataclasses.replace(beta, objective={"kind": "beta", "beta": float(s.noise.eigenvalues[1]) * 1.01})
     assert names(diagnose(dataclasses.replace(s, active=1), heavy)) == ["beta_too_high"]
     assert names(diagnose(s, dataclasses.replace(case, objective={"kind": "beta", "beta": 1.01}))) == []
+
+
+def test_every_command_that_is_recommended_is_one(well):
+    """All rules at once; what stands after the first word of each remedy goes through the command line's own parser."""
+    s, case = well
+    sick = dataclasses.replace(
+        s,
+        active=0,
+        use=dataclasses.replace(s.use, of_x=Measured(5.0, 0.1)),
+        fit=dataclasses.replace(s.fit, model=Measured(9.0, 0.5), encoder=Measured(9.0, 0.5)),
+        effective=(1.5, 200),
+        marginal=20.0,
+        noise=dataclasses.replace(s.noise, errors=0.01),
+        course=dataclasses.replace(
+            s.course, warm_up=9000, rewinds=1, slowdown=0.5, best_last=True, late_gain=5.0, whole_gain=9.0
+        ),
+    )
+    beta = dataclasses.replace(case, objective={"kind": "beta", "beta": 1e6}, again="vael fit 'my data.csv' --latent 3")
+    held = dataclasses.replace(case, objective={"kind": "capacity", "capacity": 0.0})
+    narrow = dataclasses.replace(s, calibration=dataclasses.replace(s.calibration, most=0.1 * s.calibration.most))
+    lost = dataclasses.replace(s, active=0)
+    diagnoses = [diagnose(sick, beta), diagnose(sick, held), diagnose(narrow, case), diagnose(lost, case)]
+    told = {finding.name: finding.remedy[0] for found in diagnoses for finding in found.findings}
+    assert len(told) == 13  # every rule of the doctor
+    for command in told.values():
+        verb, *words = shlex.split(command)[1:]
+        app.parse_args([verb, *words], exit_on_error=False, print_error=False)
+
+
+def test_the_command_to_fit_again_reads_the_same_data(tmp_path):
+    about = {"source": "a b.csv", "kinds": {"age": "real"}, "ignore": ["id"], "split": {"test": 0.3, "column": "part"}}
+    assert fit_command({"data": about, "prior": {"kind": "gaussian", "latent": 5}}) == (
+        "vael fit 'a b.csv' --column age=real --ignore id --split test=0.3 --split part --latent 5"
+    )
+    assert fit_command({"data": {}, "prior": {"kind": "foreign"}}) == "vael fit DATA"
 
 
 def test_every_finding_says_what_why_with_which_numbers_what_to_change_and_at_what_cost(well):

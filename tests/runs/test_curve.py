@@ -1,4 +1,4 @@
-"""vael curve: a linear sweep lands on the analytic curve, a stopped one goes on, the picture holds what was measured."""
+"""vael curve: a linear sweep lands on the analytic curve, a stopped one goes on, the picture holds what it measured."""
 
 import json
 import math

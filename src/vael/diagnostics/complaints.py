@@ -10,7 +10,7 @@ from vael.diagnostics.symptoms import Case, Symptoms
 FAR = 0.1  # of the rate, and a nat: how far mean and covariance of q̄ may be from the prior's
 BY_HEART = 0.5  # of the rate, and a nat: how much log p(x) may be lower on held-out examples
 ENCODED = 0.25  # of the rate, and a nat: how much log p(x) − ELBO may be higher there
-FEW = 10.0  # importance weights
+FEW = 5.0  # importance weights, of some hundreds
 RISING = 0.02  # of the whole gain, in the last fifth of the steps
 SURE = 0.7  # of the true z within the central 90 % of q(z|x)
 
@@ -32,8 +32,11 @@ def warm_up_unfinished(s: Symptoms, case: Case) -> Finding | None:
             f"warm-up {s.course.warm_up} steps, trained {s.course.step}: at its end the rate counted {share:.2f}",
             f"rate {s.information.rate} nats",
         ),
-        (f"{case.again} --steps {3 * s.course.warm_up} --warm-up {s.course.warm_up}", "or a shorter warm_up"),
-        another_fit(s, 3 * s.course.warm_up / max(s.course.step, 1)),
+        (
+            f"{case.again} --steps {s.course.steps} --warm-up {max(1, s.course.steps // 3)}",
+            f"or more steps than the warm-up takes: --steps {3 * s.course.warm_up}",
+        ),
+        another_fit(s),
     )
 
 
@@ -46,7 +49,7 @@ def still_improving(s: Symptoms, case: Case) -> Finding | None:
         "still_improving",
         "The bound was still rising when training ended.",
         "There were too few steps for this model and these data.",
-        (f"in the last fifth of {s.course.step} steps the bound rose by {late:.2f} nats, {whole:.2f} in all",),
+        (f"from step {s.course.late_from} to {s.course.step} it rose by {late:.2f} nats, in all by {whole:.2f}",),
         (f"{case.again} --steps {3 * s.course.step}", f"or in the recipe: [training] steps = {3 * s.course.step}"),
         another_fit(s, 3.0),
     )

@@ -13,8 +13,9 @@ class Course:
 
     step, steps: The last one done, of those asked for. warm_up: Steps until the rate counts in full.
     rewinds: How often a number was not finite. slowdown: What is left of the learning rate after them.
-    late_gain: Nats the bound rose in the last fifth of the steps; None for fewer than five evaluations.
-    whole_gain: Nats it rose in all. best_last: Whether no evaluation was better than the last.
+    late_gain: Nats the bound rose since `late_from`, the last evaluation before the last fifth of the steps; None
+        where there was but one. whole_gain: Nats it rose since the first. best_last: Whether none was better than the
+        last.
     """
 
     step: int
@@ -23,6 +24,7 @@ class Course:
     rewinds: int
     slowdown: float
     broken: str | None
+    late_from: int
     late_gain: float | None
     whole_gain: float | None
     best_last: bool
@@ -40,10 +42,10 @@ def course(history: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) ->
     broken = [line for line in history if "not_finite" in line]
     bounds = [(line["step"], (line.get("validation") or line["train"])["elbo"]) for line in lines]
     step = bounds[-1][0] if bounds else 0
+    before = [(at, value) for at, value in bounds if at <= (1 - LAST_PART) * step] or bounds[:1]
     late = whole = None
-    if len(bounds) >= 5:
-        before = [value for at, value in bounds if at <= (1 - LAST_PART) * step]
-        late = max(value for _, value in bounds) - max(before or [bounds[0][1]])
+    if len(bounds) > 1:
+        late = max(value for _, value in bounds) - max(value for _, value in before)
         whole = bounds[-1][1] - bounds[0][1]
     return Course(
         step=step,
@@ -52,6 +54,7 @@ def course(history: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) ->
         rewinds=len(broken),
         slowdown=float(broken[-1]["slowdown"]) if broken else 1.0,
         broken=str(broken[-1]["not_finite"]) if broken else None,
+        late_from=before[-1][0] if before else 0,
         late_gain=late,
         whole_gain=whole,
         best_last=bool(bounds) and bounds[-1][1] >= max(value for _, value in bounds),

@@ -25,15 +25,16 @@ def diagnose(s: Symptoms, case: Case, *, split: str = "test") -> Diagnosis:
     if ignored(s) and not found:
         found.append(causes.unexplained(s, case))
     found += [finding for rule in COMPLAINTS if (finding := rule(s, case)) is not None]
+    kept = ["the fit's other options stay as they were; recipe.toml in the run folder has them."] if found else []
     return Diagnosis(
-        split, s.examples, tuple(found), tuple(notes(s, case)), s.unknown, tuple(measured(s, case)), numbers(s, case)
+        split, s.examples, tuple(found), (*notes(s, case), *kept), s.unknown, tuple(measured(s, case)), numbers(s, case)
     )
 
 
 def notes(s: Symptoms, case: Case) -> list[str]:
     """What looks like an illness and is none."""
     found = []
-    if 0 < s.active < s.latent and not ignored(s):
+    if 0 < s.active <= 0.75 * s.latent and not ignored(s):
         found.append(
             f"{s.latent - s.active} of {s.latent} latents are inactive: they were not needed. They cost nothing but "
             f"time; --latent {s.active} would do."
@@ -69,7 +70,7 @@ def measured(s: Symptoms, case: Case) -> list[tuple[str, str]]:
     ]
     if s.noise is not None:
         law = f"linear theory λ > βσ²: {s.noise.predicted(case.beta)} active units"
-        rows.append(("noise σ", f"{s.noise.scale:.3g}; mean squared error/σ² {s.noise.errors:.2f}; {law}"))
+        rows.append(("noise σ", f"{s.noise.scale:.3g}; mean squared error/σ² {s.noise.errors:.2g}; {law}"))
     if s.fit is not None:
         rows.append(("held out", f"bound lower by {s.fit.whole} nats = model {s.fit.model} + encoder {s.fit.encoder}"))
         rows.append(("inference", f"log p(x) − ELBO {s.fit.gap} nats on held-out examples"))

@@ -25,4 +25,4 @@ class Measured:
 
     def __str__(self) -> str:
         error = "" if self.standard_error is None else f" ± {self.standard_error:.2f}"
-        return f"{self.value:.2f}{error}".replace("-", "−")
+        return f"{self.value:z.2f}{error}".replace("-", "−")  # z: no −0.00

@@ -1,6 +1,7 @@
 """vael doctor: what is wrong with a run, and what to do about it."""
 
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -44,14 +45,27 @@ def scoring(model: VAE, draws: int, seed: int) -> Callable[[Split], Scored]:
     return score
 
 
-def case_of(recipe: Mapping[str, Any], history: list[dict[str, Any]]) -> Case:
+def case_of(recipe: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> Case:
     """What the doctor asks of a recipe and its history."""
-    source = recipe["data"].get("source", "DATA")
     return Case(
         objective=recipe["objective"],
         likelihood=recipe["likelihood"],
         posterior=recipe["posterior"],
         training=recipe["training"],
         history=history,
-        again=f"vael fit {source} --latent {recipe['prior'].get('latent', '…')}",
+        again=fit_command(recipe),
     )
+
+
+def fit_command(recipe: Mapping[str, Any]) -> str:
+    """The command that fits the same data with as many latents; "vael fit DATA …" where they were in memory."""
+    about = recipe["data"]
+    words = ["vael", "fit", str(about.get("source", "DATA"))]
+    for name, kind in about.get("kinds", {}).items():
+        words += ["--column", f"{name}={kind}"]
+    for option in ("ignore", "label", "missing"):
+        words += [word for value in about.get(option, []) for word in (f"--{option}", str(value))]
+    for name, value in about.get("split", {}).items():
+        words += ["--split", str(value) if name == "column" else f"{name}={value}"]
+    latent = recipe["prior"].get("latent")
+    return shlex.join([*words, *(["--latent", str(latent)] if latent else [])])
