@@ -142,6 +142,14 @@ def test_features_that_have_nothing_in_common_leave_the_cause_open(fit):
     assert names(found) == ["z_not_found"]
 
 
+def test_sixty_rows_learned_by_heart_are_told_from_rows_not_seen(fit):
+    """No validation rows, so that nothing stops training before it has learned the noise."""
+    split = {"validation": 0.0, "test": 0.5}
+    found = fit(table(120), latent=8, settings={"likelihood.scale": "shared"}, split=split).doctor()
+    assert "overfitting" in names(found)
+    assert found.numbers["held_out"]["model"]["value"] > 5
+
+
 # ── rules on literal symptoms ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -192,6 +200,14 @@ def test_a_wrong_z_that_costs_a_few_examples_very_much_is_no_collapse(well):
     assert spoiled(well, use=dataclasses.replace(s.use, of_z=Measured(176.0, 74.0))) == []
     assert spoiled(well, use=dataclasses.replace(s.use, of_z=Measured(0.01, 0.1))) == ["z_not_found"]
     assert spoiled(well, active=0) == ["z_not_found"]
+
+
+def test_a_decoder_that_hardly_uses_z_beside_what_it_knows_is_told(well):
+    s, _ = well
+    assert spoiled(well, use=dataclasses.replace(s.use, of_z=Measured(1.0, 0.1), of_x=Measured(90.0, 1.0))) == [
+        "decoder_needs_no_z"
+    ]
+    assert spoiled(well, use=dataclasses.replace(s.use, of_z=Measured(9.0, 0.1), of_x=Measured(90.0, 1.0))) == []
 
 
 def test_partly_switched_off_units_are_laid_at_the_door_of_beta(well):
@@ -247,4 +263,5 @@ def test_every_finding_says_what_why_with_which_numbers_what_to_change_and_at_wh
         assert any(line.startswith(head) for line in text.splitlines()), head
     assert "effective sample size 3.0 of 200 draws" in text
     assert max(map(len, text.splitlines())) <= 112
+    assert "\nKL(q̄‖p)      total" in text  # a macron takes no column
     assert found.to_json()["findings"][0]["name"] == "loose_evidence"

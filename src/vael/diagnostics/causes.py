@@ -8,6 +8,7 @@ from vael.diagnostics.symptoms import Case, Symptoms
 from vael.diagnostics.units import ACTIVE
 
 IGNORED = 0.05  # nats: what z is worth to a decoder that does not use it
+HARDLY = 0.02  # of what the decoder knows of x by itself: what z is worth to one that hardly uses it
 KNOWN = 0.1  # nats: what a decoder knows of x by itself before that counts as another way than z
 WIDE = 0.25  # mean squared error over σ²: below it σ is more than twice as wide as the errors
 
@@ -108,15 +109,17 @@ def capacity_too_low(s: Symptoms, case: Case) -> Finding | None:
 
 def decoder_needs_no_z(s: Symptoms, case: Case) -> Finding | None:
     """A decoder that looks at x itself, and explains it without z."""
-    if not ignored(s) or not knows_x(s):
+    hardly = s.use.of_z.value <= HARDLY * s.use.of_x.value
+    if not knows_x(s) or not (ignored(s) or hardly):
         return None
+    used = "not used (posterior collapse)" if ignored(s) else "hardly used"
     return Finding(
         "decoder_needs_no_z",
-        "z is not used (posterior collapse): the decoder looks at x itself and explains it without z.",
+        f"z is {used}: the decoder looks at x itself and explains it without z.",
         "What the decoder learns of a feature from the others costs no rate; what it learns through z does. A decoder "
         "that can have it for nothing does not pay.",
         (
-            f"another example's z costs the decoder {s.use.of_z} nats: it makes nothing of z",
+            f"another example's z costs the decoder {s.use.of_z} nats",
             f"features exchanged between examples cost it {s.use.of_x} nats, z aside; 0 for a decoder that takes them "
             f"to be independent given z",
         ),

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+from unicodedata import combining
 
 WIDTH = 110
 INDENT = 13
@@ -84,4 +85,9 @@ def block(name: str, texts: Sequence[str]) -> str:
     wrapper = textwrap.TextWrapper(WIDTH - INDENT, break_long_words=False, break_on_hyphens=False)
     lines = [line for text in texts for line in wrapper.wrap(text)]
     heads = [name, *[""] * (len(lines) - 1)]
-    return "\n".join(f"{head:<{INDENT}}{line}" for head, line in zip(heads, lines, strict=True))
+    return "\n".join(head + " " * (INDENT - width(head)) + line for head, line in zip(heads, lines, strict=True))
+
+
+def width(text: str) -> int:
+    """Columns that `text` takes: a macron over a letter takes none."""
+    return sum(not combining(letter) for letter in text)

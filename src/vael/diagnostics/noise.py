@@ -11,7 +11,7 @@ from vael.diagnostics.linear_theory import active_by_theory, eigenvalues
 from vael.likelihoods.gaussian import Gaussian
 from vael.models.vae import VAE
 
-MOST_ROWS = 20_000  # of the training split, whose covariance is taken
+MOST_ROWS, MOST_OF_WIDE = 20_000, 3_000  # training rows whose covariance is taken, and of more than 3 000 features
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,20 @@ def decoder_noise(
             x = part.batch(rows.to(part.x.device)).x
             loc = likelihood.centre(likelihood(z[0, rows]))
             squares.append(((x - loc) / scale).square().flatten(1).mean(1).cpu())
-        known = some(training.settled(seed=0), MOST_ROWS, seed)
-        whole = known.batch(torch.arange(len(known), device=known.x.device)).x
         return DecoderNoise(
             scale=float(scale.double().log().mean().exp()),
             fixed=not isinstance(likelihood.scale, str),
             errors=float(torch.cat(squares).double().mean()),
-            eigenvalues=eigenvalues(whole.to(scale.device) / scale),
+            eigenvalues=eigenvalues(seen_rows(training, seed=seed).to(scale.device) / scale),
             latent=model.latent,
         )
+
+
+def seen_rows(training: Split, *, seed: int = 0) -> Tensor:
+    """x `(N, *event)` of the training rows whose covariance is taken: all, or so many that its roots take seconds.
+
+    Of fewer rows than features the largest eigenvalues come out a little too large, and the rest as 0.
+    """
+    wide = training.x[0].numel() > MOST_OF_WIDE
+    known = some(training.settled(seed=0), MOST_OF_WIDE if wide else MOST_ROWS, seed)
+    return known.batch(torch.arange(len(known), device=known.x.device)).x

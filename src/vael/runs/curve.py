@@ -10,6 +10,7 @@ import torch
 
 from vael.data import Split
 from vael.diagnostics import active_units, eigenvalues, tradeoff
+from vael.diagnostics.noise import seen_rows
 from vael.errors import RecipeError
 from vael.evaluation import Number, bounds, latents
 from vael.files import save_json
@@ -218,12 +219,11 @@ class Linear:
 
 def linear_of(run: Run, split: Split) -> tuple[Linear | None, str | None]:
     """The linear model of a run's training rows, or why there is none."""
-    likelihood, training = run.model.likelihood, run.data.split("train").settled(seed=0)
+    likelihood, training = run.model.likelihood, run.data.split("train")
     if not isinstance(likelihood, Gaussian):
         return None, f"no linear curve: the likelihood is {run.recipe['likelihood']['kind']}, not gaussian"
     if training.observed is not None:
         return None, "no linear curve: values are missing, so the rows have no covariance"
-    x = training.batch(torch.arange(len(training), device=training.x.device)).x
     steps = torch.as_tensor(likelihood.step, dtype=torch.float64).expand(likelihood.dims)
     shift = -float(split.log_jacobian.mean()) - float(steps[steps > 0].log().sum())
     if isinstance(likelihood.scale, str):
@@ -231,4 +231,4 @@ def linear_of(run: Run, split: Split) -> tuple[Linear | None, str | None]:
         noise, words = None, f"one σ learned at each β{own}"
     else:
         noise, words = float(likelihood.scale) ** 2, f"σ fixed at {likelihood.scale:g}"
-    return Linear(eigenvalues(x), noise, shift, run.model.latent, words), None
+    return Linear(eigenvalues(seen_rows(training)), noise, shift, run.model.latent, words), None
