@@ -9,8 +9,11 @@ from scipy.optimize import minimize
 from torch.testing import assert_close
 from worlds import Linear, split_of
 
-from vael import RecipeError
-from vael.diagnostics import active_by_theory, decoder_noise, eigenvalues, tradeoff
+from vael import VAE, RecipeError
+from vael.diagnostics import active_by_theory, active_units, decoder_noise, eigenvalues, tradeoff
+from vael.diagnostics.draws import at_rest
+from vael.likelihoods import Bernoulli
+from vael.networks import MLP
 
 VALUES = torch.tensor([4, 2, 1, 0.3, 0.2, 0.1], dtype=torch.float64)
 GOLDEN = {1: (4, 3.210323, 1.3), 2: (3, 2.079442, 2.1), 4: (2, 1.039721, 3.6), 8: (1, 0.346574, 5.6)}
@@ -117,6 +120,22 @@ def test_the_predicted_units_of_a_linear_gaussian_model_are_the_golden_ones(beta
     assert_close(noise.eigenvalues, VALUES / 0.25)
 
 
+@pytest.mark.parametrize("beta", GOLDEN)
+def test_the_best_linear_model_has_as_many_active_units_and_the_golden_rate(beta):
+    """W = (Λ − βσ²)^½ where λ > βσ², else 0, with its own encoder: six units, of which the law keeps some."""
+    weight = torch.diag((VALUES - beta * 0.25).clamp(min=0).sqrt())
+    model = Linear(weight, torch.zeros(6).double(), 0.25, beta).model()
+    x = exactly()
+    with at_rest(model):
+        q = model.posterior(x)
+        terms = model.terms(x, model.noise(1, len(x), seed=0))
+    active, rate, squared = GOLDEN[beta]
+    assert active_units(q.mean) == decoder_noise(model, split_of(x), split_of(x)).predicted(beta) == active
+    assert float(terms.rate.mean()) == pytest.approx(rate, abs=5e-7)
+    spread = float((x - q.mean @ weight.T).square().sum(1).mean() + (weight.square() * q.variance[0]).sum())
+    assert spread == pytest.approx(squared, abs=1e-9)
+
+
 def test_no_more_units_are_predicted_than_there_are():
     narrow = Linear(world().weight[:, :2], torch.zeros(6).double(), 0.25)
     split = split_of(exactly())
@@ -133,10 +152,6 @@ def test_errors_are_one_noise_where_the_noise_is_right():
 
 
 def test_a_law_without_one_noise_has_no_linear_theory():
-    from vael import VAE
-    from vael.likelihoods import Bernoulli
-    from vael.networks import MLP
-
     plain = world().model()
     model = VAE(plain.prior, Bernoulli(MLP(4, [], 6)), plain.posterior)
     split = split_of(exactly(10))
