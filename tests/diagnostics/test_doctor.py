@@ -247,6 +247,14 @@ def test_every_command_that_is_recommended_is_one(well):
         app.parse_args([verb, *words], exit_on_error=False, print_error=False)
 
 
+def test_no_form_of_posterior_is_recommended_that_the_model_has(well):
+    s, case = well
+    loose = dataclasses.replace(s, effective=(3.0, 200))
+    assert "--posterior full_gaussian" in diagnose(loose, case).findings[0].remedy[0]
+    full = dataclasses.replace(case, posterior={"kind": "full_gaussian"})
+    assert "full_gaussian" not in diagnose(loose, full).findings[0].remedy[0]
+
+
 def test_the_command_to_fit_again_reads_the_same_data(tmp_path):
     about = {"source": "a b.csv", "kinds": {"age": "real"}, "ignore": ["id"], "split": {"test": 0.3, "column": "part"}}
     assert fit_command({"data": about, "prior": {"kind": "gaussian", "latent": 5}}) == (

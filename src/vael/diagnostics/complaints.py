@@ -129,7 +129,7 @@ def loose_evidence(s: Symptoms, case: Case) -> Finding | None:
         "A few draws carry all of the importance weight. Where q is narrower than p(z|x), or of another form, more "
         "draws help slowly.",
         (f"effective sample size {size:.1f} of {draws} draws, median", *gap),
-        (f"{case.again} --posterior full_gaussian", f"or vael evaluate --draws {20 * draws}, without a new fit"),
+        (freer_posterior(case), f"or vael evaluate --draws {20 * draws}, without a new fit"),
         another_fit(s),
     )
 
@@ -172,6 +172,13 @@ def unsure_encoder(s: Symptoms, case: Case) -> Finding | None:
             f"simulated examples",
             f"the central 50 % in {100 * float(s.calibration.half.mean()):.0f} %",
         ),
-        (f"{case.again} --posterior full_gaussian",),
+        (freer_posterior(case),),
         another_fit(s),
     )
+
+
+def freer_posterior(case: Case) -> str:
+    """The command with a q(z|x) of a richer form; with a longer training where it has the richest one."""
+    if case.posterior.get("kind") == "full_gaussian":
+        return f"{case.again} --steps {3 * int(case.training['steps'])}"
+    return f"{case.again} --posterior full_gaussian"

@@ -32,7 +32,6 @@ class Case:
     """
 
     objective: Mapping[str, Any] = field(default_factory=lambda: {"kind": "elbo"})
-    likelihood: Mapping[str, Any] = field(default_factory=dict)
     posterior: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=lambda: {"steps": 0})
     history: Sequence[Mapping[str, Any]] = ()

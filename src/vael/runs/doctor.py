@@ -49,7 +49,6 @@ def case_of(recipe: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> 
     """What the doctor asks of a recipe and its history."""
     return Case(
         objective=recipe["objective"],
-        likelihood=recipe["likelihood"],
         posterior=recipe["posterior"],
         training=recipe["training"],
         history=history,
