@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
+from worlds import Linear
 
 from vael import ELBO, IWAE, Terms
 from vael.distributions import DiagonalGaussian, StandardGaussian
@@ -265,3 +266,26 @@ def test_at_the_optimum_the_encoders_mean_gradient_is_zero():
     off = found.mean(0) / (found.std(0) / math.sqrt(500))
     assert off.abs().max() < 4
     assert found.std(0).max() / math.sqrt(500) < 0.01
+
+
+# ── correlated posteriors ────────────────────────────────────────────────────────────────────────────────────
+
+LOADINGS = torch.tensor([[1.0, -0.3], [0.2, 0.8], [-0.6, 0.7], [0.4, -0.9]], dtype=F64)
+WORLD = Linear(LOADINGS, torch.ones(4, dtype=F64), 0.5)
+
+
+@pytest.mark.parametrize("objective", [STL(5), DReG(5)], ids=lambda objective: type(objective).__name__)
+@pytest.mark.parametrize("member", ["full", "low_rank"])
+def test_at_the_posterior_of_a_linear_model_the_encoder_rests_and_the_decoder_learns(objective, member):
+    """p(z|x) has correlations: every parameter of the law has to be held still, whatever it is made of."""
+    model = WORLD.model_with_full_posterior() if member == "full" else WORLD.model_with_low_rank_posterior()
+    x = WORLD.sample(6)
+    terms = model.terms(x, model.noise(5, 6, seed=0))
+    assert_close(terms.log_w.detach(), WORLD.log_px(x).expand(5, 6), atol=1e-9, rtol=0)
+    objective(terms).sum().backward()
+    for parameter in model.posterior.parameters():
+        assert_close(parameter.grad, torch.zeros_like(parameter), atol=1e-9, rtol=0)
+    assert model.likelihood.network.head.weight.grad.norm() > 0.1
+    model.zero_grad()
+    ELBO(5)(model.terms(x, model.noise(5, 6, seed=0))).sum().backward()
+    assert model.posterior.network.head.weight.grad.norm() > 0.1  # noise, which the closed form leaves
