@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import integrate, stats
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -143,6 +143,23 @@ def test_a_relaxed_bit_is_nearer_to_one_with_the_exact_probability_at_every_temp
     """The rectangle rule of a step is off by one node's weight at most, 4e-5."""
     share = WEIGHT[relaxed(temperature, alpha) > 0.5].sum()
     assert float(share) == pytest.approx(alpha / (1 + alpha), abs=4e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("alpha", [0.3, 2.0])
+def test_relaxed_bits_have_the_papers_density(temperature, alpha):
+    """Γ(k) τ^{k−1} (Σ π_i y_i^{−τ})^{−k} Π π_i y_i^{−τ−1} for k = 2, integrated up to a place and over the whole."""
+
+    def density(y: float) -> float:
+        t = temperature
+        return t * (alpha * y**-t + (1 - y) ** -t) ** -2 * alpha * (y * (1 - y)) ** (-t - 1)
+
+    y = relaxed(temperature, alpha)
+    for place in (0.1, 0.5, 0.8):
+        share, _ = integrate.quad(density, 0, place, limit=200)
+        assert float(WEIGHT[y < place].sum()) == pytest.approx(share, abs=4e-5)  # the rectangle rule of a step
+    whole, _ = integrate.quad(density, 0, 1, points=[0.5], limit=200)
+    assert whole == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize(("temperature", "mean", "digits"), [(0.5, 0.644816, 5e-7), (0.1, 0.6655, 5e-5)])
