@@ -356,7 +356,8 @@ def test_all_states_stand_in_for_draws_where_it_enumerates(name):
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
+        ({"temperature": 0.0}, "temperature must be a number above 0, got 0.0"),
+        ({"temperature": "cold"}, "temperature must be a number above 0, got 'cold'"),
         (
             {"straight_through": True},
             "straight_through passes on the gradient of relaxed draws; give their temperature",

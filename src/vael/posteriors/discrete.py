@@ -85,8 +85,8 @@ class CategoricalPosterior(DiscretePosterior):
 
 def check_relaxation(name: str, temperature: float | None, straight_through: bool, enumerates: bool) -> None:
     """Raise RecipeError for a way of drawing that contradicts itself."""
-    if temperature is not None and not temperature > 0:
-        raise RecipeError(f"{name}: temperature must be above 0, got {temperature}.")
+    if temperature is not None and not (isinstance(temperature, int | float) and temperature > 0):
+        raise RecipeError(f"{name}: temperature must be a number above 0, got {temperature!r}.")
     if straight_through and temperature is None:
         raise RecipeError(f"{name}: straight_through passes on the gradient of relaxed draws; give their temperature.")
     if enumerates and temperature is not None:
