@@ -32,9 +32,15 @@ from vael.likelihoods import (
 )
 from vael.models import VAE
 from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
-from vael.objectives import ELBO, IWAE, Beta, Capacity, FreeBits
-from vael.posteriors import FullGaussianPosterior, GaussianPosterior, LowRankGaussianPosterior
-from vael.priors import GaussianPrior
+from vael.objectives import ELBO, IWAE, STL, VIMCO, Beta, Capacity, DReG, FreeBits, Score
+from vael.posteriors import (
+    BernoulliPosterior,
+    CategoricalPosterior,
+    FullGaussianPosterior,
+    GaussianPosterior,
+    LowRankGaussianPosterior,
+)
+from vael.priors import BernoulliPrior, CategoricalPrior, GaussianPrior
 from vael.runs.recipe import ROOMS, build, build_model, describe, describe_model, members, with_settings
 
 
@@ -47,7 +53,11 @@ def mixed():
 
 # One line, and a new member of a room is under every law below.
 REGISTER = {
-    "prior": {"gaussian": [GaussianPrior(3)]},
+    "prior": {
+        "gaussian": [GaussianPrior(3)],
+        "bernoulli": [BernoulliPrior(3), BernoulliPrior(3, 0.2, learned=True)],
+        "categorical": [CategoricalPrior(3), CategoricalPrior(4, groups=2, learned=True)],
+    },
     "likelihood": {
         "bernoulli": [Bernoulli(MLP(3, [5], 6)), Bernoulli(MLP(3, [5], (1, 2, 3)))],
         "grey_bernoulli": [GreyBernoulli(MLP(3, [], 6, activation="tanh"))],
@@ -92,6 +102,14 @@ REGISTER = {
             LowRankGaussianPosterior(MLP(6, [5], 12)),
             LowRankGaussianPosterior(MLP(6, [5], 15), latent=3, rank=3),
         ],
+        "bernoulli": [
+            BernoulliPosterior(MLP(6, [5], 3)),
+            BernoulliPosterior(MLP(6, [5], 3), temperature=0.5, straight_through=True, latent=3),
+        ],
+        "categorical": [
+            CategoricalPosterior(MLP(6, [5], 3), classes=3, enumerates=True),
+            CategoricalPosterior(MLP(6, [5], 8), classes=4, groups=2, temperature=0.5),
+        ],
     },
     "network": {
         "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2))],
@@ -115,6 +133,10 @@ REGISTER = {
         "iwae": [IWAE(draws=7)],
         "free_bits": [FreeBits(), FreeBits(bits=0.5, draws=2)],
         "capacity": [Capacity(), Capacity(capacity=5.0, weight=30.0, draws=2)],
+        "stl": [STL(), STL(draws=3)],
+        "dreg": [DReG(draws=7)],
+        "score": [Score(), Score(draws=1, baseline="none"), Score(draws=2, baseline=-90.5)],
+        "vimco": [VIMCO(draws=7)],
     },
 }
 CASES = [(room, kind, thing) for room, kinds in REGISTER.items() for kind, things in kinds.items() for thing in things]
