@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vael.evaluation import Evaluation, evaluate
     from vael.models import VAE, Terms
     from vael.noise import Noise
-    from vael.objectives import ELBO, IWAE, Beta, Capacity, FreeBits
+    from vael.objectives import ELBO, IWAE, STL, VIMCO, Beta, Capacity, DReG, FreeBits, Score
     from vael.runs.compare import compare
     from vael.runs.fit import fit, resume
     from vael.runs.run import Run, load
@@ -45,7 +45,7 @@ else:
         "evaluation": ["Evaluation", "evaluate"],
         "models": ["VAE", "Terms"],
         "noise": ["Noise"],
-        "objectives": ["ELBO", "IWAE", "Beta", "Capacity", "FreeBits"],
+        "objectives": ["ELBO", "IWAE", "STL", "VIMCO", "Beta", "Capacity", "DReG", "FreeBits", "Score"],
         "runs": ["Run", "compare", "fit", "load", "resume"],
         "training": ["Training"],
     }
@@ -67,11 +67,14 @@ else:
 __all__ = [
     "ELBO",
     "IWAE",
+    "STL",
     "VAE",
+    "VIMCO",
     "Approximation",
     "Batch",
     "Beta",
     "Capacity",
+    "DReG",
     "DamagedFile",
     "DataError",
     "Evaluation",
@@ -81,6 +84,7 @@ __all__ = [
     "RecipeError",
     "Run",
     "Schema",
+    "Score",
     "ShapeError",
     "Terms",
     "Training",

@@ -16,13 +16,13 @@ from vael.diagnostics.gaps import gaps as find_gaps
 from vael.diagnostics.units import active_units, posterior_mean, unit_rates
 from vael.errors import RecipeError
 from vael.evidence import Annealed, Estimate, Estimator, Exact, closed_form, estimator, sandwich
+from vael.evidence.exact import examples_at_once
 from vael.models.vae import VAE
 from vael.noise import Noise
 from vael.units import bits_per_dim
 
 Method = str | Estimator  # a kind of vael.evidence, "auto", or an estimator itself
 
-EXAMPLES_AT_ONCE = 500
 PILOT_EXAMPLES = 4
 FEW = 10  # weights: an effective sample size below it makes log p(x) of an example a loose bound
 GAPS = ("inference", "approximation", "amortisation")
@@ -60,7 +60,7 @@ def bounds(model: VAE, split: Split, *, draws: int = 1, seed: int = 0, noise: No
     model.eval()
     try:
         with torch.inference_mode():
-            for rows in positions(split, EXAMPLES_AT_ONCE):
+            for rows in positions(split, examples_at_once(model)):
                 terms = model.terms(split.batch(rows.to(split.x.device)), Noise((eps[:, rows],)))
                 rates.append(terms.rate.to("cpu", torch.float64))
                 distortions.append(terms.distortion.to("cpu", torch.float64) - split.log_jacobian[rows])
@@ -267,7 +267,7 @@ def latents(model: VAE, split: Split) -> tuple[Tensor, Tensor | None]:
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        for rows in positions(split, EXAMPLES_AT_ONCE):
+        for rows in positions(split, examples_at_once(model)):
             batch = split.batch(rows.to(split.x.device))
             q = model.posterior(batch.x, batch.given, batch.observed)
             means.append(posterior_mean(q).cpu())

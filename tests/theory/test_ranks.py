@@ -44,9 +44,7 @@ def test_an_exact_posterior_ranks_evenly_in_each_latent():
 
 
 def test_the_best_diagonal_posterior_is_too_narrow_and_a_wide_one_shows_too():
-    weight = torch.tensor(
-        [[1.0, 0.9], [1.0, 1.2], [0.5, 0.4]], dtype=torch.float64
-    )  # latents that explain each other away
+    weight = torch.tensor([[1.0, 0.9], [1.0, 1.2], [0.5, 0.4]], dtype=torch.float64)
     world = Linear(weight, torch.zeros(3, dtype=torch.float64), 0.25)
     assert not all(is_even(posterior_ranks(world, world.model())[:, unit]) for unit in range(2))
     wide = world.model()

@@ -71,17 +71,21 @@ class Bits(Distribution):
         """−E log p(z) in nats, shape of the batch."""
         return -self.log_prob(self.mean)
 
+    @property
+    def states(self) -> int:
+        """How many states there are: 2^D."""
+        return int(2 ** self.event_shape[0])
+
     def every(self) -> Tensor:
         """All 2^D states, `(2^D, 1, D)`: state k holds the binary digits of k, lowest first.
 
         Raises RecipeError for more than 16 bits.
         """
         bits = self.event_shape[0]
-        if 2**bits > MOST_STATES:
+        if self.states > MOST_STATES:
             raise RecipeError(f"{bits} bits have 2^{bits} states, too many to enumerate; at most 16 bits can be.")
-        places = torch.arange(2**bits, device=self.logits.device)[:, None] >> torch.arange(
-            bits, device=self.logits.device
-        )
+        where = self.logits.device
+        places = torch.arange(self.states, device=where)[:, None] >> torch.arange(bits, device=where)
         return (places & 1).to(self.logits.dtype).unsqueeze(1)
 
     def rsample(self, sample_shape: _size = Size()) -> Tensor:  # noqa: B008 — torch's signature
@@ -134,12 +138,18 @@ class OneHot(Distribution):
         """−E log p(z) in nats, shape of the batch."""
         return -self.log_prob(self.mean)
 
+    @property
+    def states(self) -> int:
+        """How many states there are: C^G."""
+        return int(self.classes**self.groups)
+
     def every(self) -> Tensor:
         """All C^G states, `(C^G, 1, G · C)`. Raises RecipeError for more than 65 536."""
-        count = self.classes**self.groups
-        if count > MOST_STATES:
-            raise RecipeError(f"{self.groups} choices of {self.classes} have {count} states, too many to enumerate.")
-        state = torch.arange(count, device=self.logits.device)
+        if self.states > MOST_STATES:
+            raise RecipeError(
+                f"{self.groups} choices of {self.classes} have {self.states} states, too many to enumerate."
+            )
+        state = torch.arange(self.states, device=self.logits.device)
         chosen = [(state // self.classes**group) % self.classes for group in range(self.groups)]
         rows = one_hot(torch.stack(chosen, -1), self.classes).to(self.logits.dtype)
         return rows.flatten(-2).unsqueeze(1)

@@ -10,8 +10,7 @@ from torch import Tensor
 from vael.data.batch import Batch
 from vael.data.dataset import Split, positions
 from vael.errors import RecipeError
-from vael.evidence.estimate import Estimate, check_count, mean_weight
-from vael.evidence.importance import LARGEST_CHUNK
+from vael.evidence.estimate import LARGEST_CHUNK, Estimate, check_count, mean_weight
 from vael.inference.hmc import Move, find_steps, noise_of
 from vael.inference.path import Path, path_to_posterior
 from vael.models.vae import VAE

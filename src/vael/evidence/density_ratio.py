@@ -9,8 +9,7 @@ from torch.distributions import MultivariateNormal
 from vael.data.batch import Batch
 from vael.data.dataset import Split
 from vael.evidence.annealed import Start, in_pieces
-from vael.evidence.estimate import Estimate, check_count, mean_weight
-from vael.evidence.importance import LARGEST_CHUNK
+from vael.evidence.estimate import LARGEST_CHUNK, Estimate, check_count, mean_weight
 from vael.inference.hmc import sample_posterior
 from vael.inference.path import path_to_posterior
 from vael.models.vae import VAE

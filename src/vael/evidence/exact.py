@@ -11,12 +11,13 @@ from vael.data.batch import Batch
 from vael.data.dataset import Split, positions
 from vael.distributions.diagonal_gaussian import StandardGaussian
 from vael.errors import RecipeError
-from vael.evidence.estimate import Estimate
+from vael.evidence.estimate import LARGEST_CHUNK, Estimate
 from vael.likelihoods.gaussian import Gaussian
 from vael.models.vae import VAE
 from vael.networks.mlp import affine_map
 
 AT_ONCE = 500  # examples
+MOST_SUMMED = 2**13  # states: a sum over them costs no more than importance sampling, and is exact
 
 
 class LinearGaussian:
@@ -97,7 +98,7 @@ class Exact:
             )
         split = split.settled(seed=0).to(model.device)
         with torch.inference_mode():
-            batches = (split.batch(rows.to(split.x.device)) for rows in positions(split, AT_ONCE))
+            batches = (split.batch(rows.to(split.x.device)) for rows in positions(split, examples_at_once(model)))
             value = torch.cat([log_px(batch).to("cpu", torch.float64) for batch in batches])
         return Estimate(value + split.log_jacobian.cpu(), torch.zeros_like(value), None, 0, "exact", "exact")
 
@@ -107,10 +108,25 @@ def closed_form(model: VAE) -> Callable[[Batch], Tensor] | None:
     linear = linear_gaussian(model)
     if linear is not None:
         return lambda batch: linear.log_px(batch.x, batch.observed)
-    return (lambda batch: summed(model, batch)) if model.posterior.enumerates else None
+    if model.posterior.enumerates:
+        return lambda batch: of_terms(model, batch)
+    few = model.states is not None and model.states <= MOST_SUMMED
+    return (lambda batch: summed(model, batch)) if few else None
+
+
+def of_terms(model: VAE, batch: Batch) -> Tensor:
+    """log Σ_z p(x, z) over the states that the posterior enumerates, nats, `(B,)`."""
+    terms = model.terms(batch, model.noise(1, len(batch), seed=0))
+    return (terms.log_w + terms.log_measure).logsumexp(0)
 
 
 def summed(model: VAE, batch: Batch) -> Tensor:
-    """log Σ_z p(x, z) over all states, nats, `(B,)`."""
-    terms = model.terms(batch, model.noise(1, len(batch), seed=0))
-    return (terms.log_w + terms.log_measure).logsumexp(0)
+    """log Σ_z p(x, z) over all states of the prior, whatever the posterior, nats, `(B,)`."""
+    z = model.prior().every().expand(-1, len(batch), -1)
+    return model.log_joint(batch, z).logsumexp(0)
+
+
+def examples_at_once(model: VAE) -> int:
+    """How many examples can be summed over their states side by side."""
+    states = model.states or 1
+    return max(1, min(AT_ONCE, LARGEST_CHUNK * 8 // (states * model.likelihood.dims)))

@@ -12,11 +12,10 @@ from vael.data.batch import Batch
 from vael.data.dataset import Split, positions
 from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian
 from vael.errors import RecipeError
-from vael.evidence.estimate import Bound, Estimate, check_count, of_sums
+from vael.evidence.estimate import LARGEST_CHUNK, Bound, Estimate, check_count, of_sums
 from vael.models.vae import DRAWS_PER_STREAM, VAE
 from vael.noise import Noise
 
-LARGEST_CHUNK = 2**19  # features decoded at once: 2 MiB a tensor stays in cache; 2**23 took 2 × the CPU time
 MOST_WANTED = 10.0  # a prior estimate that would need this many times its draws says so before it runs
 
 

@@ -12,8 +12,7 @@ from vael.data.batch import Batch
 from vael.data.dataset import Split
 from vael.errors import RecipeError
 from vael.evidence.annealed import Start, in_pieces
-from vael.evidence.estimate import Estimate, check_count
-from vael.evidence.importance import LARGEST_CHUNK
+from vael.evidence.estimate import LARGEST_CHUNK, Estimate, check_count
 from vael.inference.path import path_to_posterior
 from vael.models.vae import VAE
 

@@ -104,6 +104,11 @@ def read_off(model: VAE) -> EncodedPosterior:
             f"SVI: {type(model.posterior).__name__} does not read its law off an encoder's outputs, so there is "
             f"nothing to optimise in their place."
         )
+    if model.posterior.path in ("none", "relaxed"):
+        raise RecipeError(
+            "SVI: the latents are discrete and their draws carry no gradient, so no q of an example's own is found.\n"
+            "  Gaps need smooth draws, or a posterior that enumerates its states."
+        )
     return model.posterior
 
 

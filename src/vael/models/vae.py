@@ -50,6 +50,12 @@ class VAE(nn.Module):
         return self.prior.latent
 
     @property
+    def states(self) -> int | None:
+        """How many states a discrete z has; None where it is not discrete."""
+        found: int | None = getattr(self.prior(), "states", None)
+        return found
+
+    @property
     def parameters_count(self) -> int:
         """How many numbers are learned."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)

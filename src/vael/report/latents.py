@@ -87,12 +87,16 @@ def scatter(subject: Subject, means: Floats) -> Gallery:
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel(flat.names[0])
     axes.set_ylabel(flat.names[1])
-    circles = " The dashed circles hold 50 % and 95 % of the prior." if standard else ""
+    circles, look = "", "Look for groups that keep apart."
+    if standard:
+        circles = " The dashed circles hold 50 % and 95 % of the prior."
+        look = (
+            "Look for groups that keep apart, for points far outside the prior's circles (samples will never look like "
+            "them), and for empty places inside (samples from there look like nothing in the data)."
+        )
     caption = (
         f"{flat.words}, one point for each of {min(len(means), POINTS):,} examples of {subject.where}{words}.{circles} "
-        "Look for groups that keep apart, for points far outside the prior's circles (samples will never look like "
-        "them), and for empty places inside (samples from there look like nothing in the data). A point says "
-        "nothing of the width of its posterior."
+        f"{look} A point says nothing of the width of its posterior."
     )
     return Gallery([Picture(as_svg(figure), "posterior means of the examples")], caption, size="large")
 
