@@ -9,6 +9,7 @@ from vael.distributions.discretized_logistic import DiscretizedLogistic, discret
 from vael.distributions.full_gaussian import FullGaussian
 from vael.distributions.inflated import Inflated
 from vael.distributions.kl import closed_kl, closed_unit_kl, find_kl, find_unit_kl
+from vael.distributions.listed import Listed
 from vael.distributions.logistic_mixture import LogisticMixture
 from vael.distributions.low_rank_gaussian import LowRankGaussian
 from vael.distributions.precise import PreciseBeta, PreciseGamma, PreciseNegativeBinomial, PrecisePoisson
@@ -23,6 +24,7 @@ __all__ = [
     "DiscretizedLogistic",
     "FullGaussian",
     "Inflated",
+    "Listed",
     "LogisticMixture",
     "LowRankGaussian",
     "OneHot",

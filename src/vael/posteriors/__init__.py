@@ -2,6 +2,7 @@
 
 from vael.posteriors.base import EncodedPosterior, Posterior
 from vael.posteriors.discrete import BernoulliPosterior, CategoricalPosterior
+from vael.posteriors.exact import EnumeratedPosterior, ExactPosterior, LinearGaussianPosterior
 from vael.posteriors.full_gaussian import FullGaussianPosterior
 from vael.posteriors.gaussian import GaussianPosterior
 from vael.posteriors.low_rank_gaussian import LowRankGaussianPosterior
@@ -10,8 +11,11 @@ __all__ = [
     "BernoulliPosterior",
     "CategoricalPosterior",
     "EncodedPosterior",
+    "EnumeratedPosterior",
+    "ExactPosterior",
     "FullGaussianPosterior",
     "GaussianPosterior",
+    "LinearGaussianPosterior",
     "LowRankGaussianPosterior",
     "Posterior",
 ]

@@ -1,0 +1,6 @@
+"""Posteriors and parameters found otherwise than by an encoder and its gradient."""
+
+from vael.inference.em import begin_at, em
+from vael.inference.principal_components import principal_components
+
+__all__ = ["begin_at", "em", "principal_components"]
