@@ -7,16 +7,11 @@ from torch import Tensor
 
 from vael.data.dataset import Split
 from vael.errors import RecipeError
-from vael.inference.maximise import head, maximise, not_closed, set_scale, unfloored
+from vael.inference.maximise import maximise, not_closed
 from vael.inference.moments import expect
 from vael.likelihoods.base import masked_mean
-from vael.likelihoods.gaussian import Gaussian
 from vael.models.vae import VAE
-from vael.noise import stream
 from vael.posteriors.exact import ExactPosterior
-from vael.priors.discrete import CategoricalPrior
-
-PART = 0.3  # of the way to an example, for a column of W that is one of several causes
 
 
 def em(model: VAE, split: Split, *, steps: int = 1000, tolerance: float = 1e-8) -> list[float]:
@@ -76,31 +71,3 @@ def whole(split: Split) -> tuple[Tensor, Tensor]:
     x = batch.x.flatten(1).double()
     seen = torch.ones_like(x, dtype=torch.bool) if batch.observed is None else batch.observed
     return torch.where(seen, x, torch.zeros_like(x)), seen
-
-
-@torch.no_grad()
-def begin_at(model: VAE, split: Split, *, seed: int = 0) -> None:
-    """Put an affine Gaussian decoder where `em` may begin, in place: at the data, by (seed).
-
-    b becomes the data's mean and σ their deviation. Each column of W becomes the way from the mean to an example drawn
-    at random: the whole of it for a mixture, a part for a sum of several causes.
-    """
-    check(model, 1)
-    split, likelihood, layer = split.settled(seed=0), model.likelihood, head(model)
-    assert isinstance(likelihood, Gaussian)
-    x, seen = whole(split)
-    centre = masked_mean(x, seen)
-    away = torch.where(seen, x - centre, torch.zeros_like(x))
-    drawn = torch.randperm(len(x), generator=stream(seed, purpose="begin at the data"))
-    columns = away[drawn.repeat(-(-model.latent // len(x)))[: model.latent]].mT  # (F, D)
-    if not isinstance(model.prior, CategoricalPrior):
-        columns = columns * PART
-    squares, count = away.square().sum(0), seen.sum(0)
-    if likelihood.scale == "per_example":
-        outputs = unfloored(likelihood, (squares / torch.clamp(count, min=1)).sqrt())
-        layer.weight.copy_(torch.cat([columns, outputs.unsqueeze(-1).expand_as(columns)]))
-        layer.bias.copy_(torch.cat([centre, torch.zeros_like(centre)]))
-    else:
-        layer.weight.copy_(columns)
-        layer.bias.copy_(centre)
-        set_scale(likelihood, squares, count)

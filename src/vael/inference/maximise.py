@@ -37,23 +37,24 @@ def head(model: VAE) -> nn.Linear:
     return layer
 
 
-def maximise(model: VAE, moments: Moments, centre: Tensor) -> None:
+def maximise(model: VAE, moments: Moments, centre: Tensor, *, least: float = 0.0) -> None:
     """Set prior and decoder of a float64 `model` to the maximum of E[log p(x, z)], in place.
 
     W, b: the regression of x on z̃. σ²: what it leaves, where it is learned. π: how often each bit or class is on.
+    least: A bound below which no σ may fall.
     """
     likelihood, layer = model.likelihood, head(model)
     assert isinstance(likelihood, Gaussian)
     slopes = regression(moments)  # (F, D + 1)
     loc_weight, loc_bias = slopes[:, :-1], slopes[:, -1] + centre
     if likelihood.scale == "per_example":
-        of_class = class_scales(moments, likelihood)
+        of_class = class_scales(moments, likelihood, least)
         layer.weight.copy_(torch.cat([loc_weight, of_class]))
         layer.bias.copy_(torch.cat([loc_bias, torch.zeros_like(loc_bias)]))
     else:
         layer.weight.copy_(loc_weight)
         layer.bias.copy_(loc_bias)
-        set_scale(likelihood, left_over(moments, slopes), moments.zz[:, -1, -1])
+        set_scale(likelihood, left_over(moments, slopes), moments.zz[:, -1, -1], least)
     if getattr(model.prior, "learned", False):
         set_prior(model, moments.on / moments.examples)
 
@@ -70,22 +71,24 @@ def left_over(moments: Moments, slopes: Tensor) -> Tensor:
     return torch.clamp(moments.xxz[:, -1] - 2 * (slopes * moments.xz).sum(-1) + quadratic, min=0)
 
 
-def set_scale(likelihood: Gaussian, squares: Tensor, seen: Tensor) -> None:
+def set_scale(likelihood: Gaussian, squares: Tensor, seen: Tensor, least: float = 0.0) -> None:
     """A learned σ from the sums of `squares` `(F,)` over `seen` examples `(F,)` or `(1,)`; a fixed one stays."""
     seen = seen.expand(squares.shape)
     if likelihood.scale == "shared":
-        likelihood.slow_scale.copy_(unfloored(likelihood, (squares.sum() / seen.sum()).sqrt()) / QUICKER)
+        likelihood.slow_scale.copy_(
+            unfloored(likelihood, torch.clamp((squares.sum() / seen.sum()).sqrt(), min=least)) / QUICKER
+        )
     elif likelihood.scale == "per_feature":
-        each = (squares / torch.clamp(seen, min=1)).sqrt().reshape(likelihood.event_shape)
+        each = torch.clamp((squares / torch.clamp(seen, min=1)).sqrt(), min=least).reshape(likelihood.event_shape)
         likelihood.slow_scale.copy_(unfloored(likelihood, each) / QUICKER)
 
 
-def class_scales(moments: Moments, likelihood: Gaussian) -> Tensor:
+def class_scales(moments: Moments, likelihood: Gaussian, least: float) -> Tensor:
     """The decoder outputs `(F, C)` that give each class its own σ_cf = √(Σ r_c (x_f − μ_cf)² / Σ r_c)."""
     weight = torch.clamp(moments.zz.diagonal(dim1=-2, dim2=-1)[:, :-1], min=NEVER)  # Σ r_c, (1 or F, C)
     mean = moments.xz[:, :-1] / weight
     variance = torch.clamp(moments.xxz[:, :-1] / weight - mean.square(), min=0)
-    return unfloored(likelihood, variance.sqrt())
+    return unfloored(likelihood, torch.clamp(variance.sqrt(), min=least))
 
 
 def unfloored(likelihood: Gaussian, scale: Tensor) -> Tensor:
