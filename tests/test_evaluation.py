@@ -140,11 +140,13 @@ def test_collapse_is_warned_of_and_a_live_unit_is_not():
 
 def test_unknown_methods_and_no_examples_are_refused():
     split = split_of(WORLD.sample(5))
-    with pytest.raises(RecipeError, match="unknown method 'annealed'"):
-        evaluate(WIDE, split, method="annealed")
+    with pytest.raises(RecipeError, match=r"unknown method 'anealed'.*Did you mean 'annealed'"):
+        evaluate(WIDE, split, method="anealed")
+    with pytest.raises(RecipeError, match=r"method annealed: unknown setting 'temps'. It takes: temperatures, chains"):
+        evaluate(WIDE, split, method="annealed", settings={"temps": 5})
     with pytest.raises(RecipeError, match="max_examples must be at least 1, got 0"):
         evaluate(WIDE, split, max_examples=0)
-    with pytest.raises(RecipeError, match="closed form only for an affine decoder"):
+    with pytest.raises(RecipeError, match="exact: log p\\(x\\) has a closed form for a linear decoder"):
         evaluate(grey_density(), split_of((torch.rand(4, 5) > 0.5).float()), method="exact")
 
 

@@ -3,8 +3,9 @@
 import dataclasses
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,14 +13,12 @@ from torch import Tensor
 from vael.data.dataset import Split, positions
 from vael.diagnostics.units import active_units, posterior_mean, unit_rates
 from vael.errors import RecipeError
-from vael.evidence.estimate import Estimate
-from vael.evidence.exact import exact, linear_gaussian
-from vael.evidence.importance import importance
+from vael.evidence import Annealed, Estimate, Estimator, Exact, closed_form, estimator, sandwich
 from vael.models.vae import VAE
 from vael.noise import Noise
 from vael.units import bits_per_dim
 
-Method = Literal["auto", "importance", "exact"]
+Method = str | Estimator  # a kind of vael.evidence, "auto", or an estimator itself
 
 EXAMPLES_AT_ONCE = 500
 PILOT_EXAMPLES = 4
@@ -117,6 +116,7 @@ class Evaluation:
     bits_per_dim: float | None
     active_units: int
     rate_per_unit: list[float] | None
+    sandwich: dict[str, Any] | None
     warnings: list[str]
     reasons: dict[str, str]
     unit: str = "nats per example"
@@ -143,6 +143,9 @@ class Evaluation:
             rows.append(("log p(x)", f"none: {self.reasons['evidence']}"))
         else:
             rows.append(("log p(x)", _evidence_text(self.evidence, self.examples)))
+        if self.sandwich is not None:
+            gap = Number(**self.sandwich["gap"])
+            rows.append(("sandwich", f"gap {_signed(gap)} nats on {self.sandwich['examples']} simulated examples"))
         if self.bits_per_dim is not None:
             rows.append(("bits/dim", f"{self.bits_per_dim:.4f} per observed feature of {self.dims} (from log p(x))"))
         rows.append(("active units", f"{self.active_units} of {self.latent}"))
@@ -171,22 +174,27 @@ def evaluate(
     split: Split,
     *,
     name: str = "test",
-    draws: int = 5000,
+    draws: int | None = None,
     method: Method = "auto",
+    settings: Mapping[str, Any] | None = None,
     max_examples: int | None = None,
     budget: float = 60.0,
+    sandwiched: int = 0,
     seed: int = 0,
     discrete: bool = False,
 ) -> Evaluation:
     """Everything `vael evaluate` prints, over `split`.
 
     The bound is measured on every example with one draw. log p(x) is exact where a closed form is known; otherwise it
-    is importance-sampled with exactly `draws` draws, on as many shuffled examples as `budget` seconds allow or
-    `max_examples` says, and carried to the whole split by the bound as a paired control variate:
+    is estimated by `method` on as many shuffled examples as `budget` seconds allow or `max_examples` says, and carried
+    to the whole split by the bound as a paired control variate:
 
         mean over all (elbo) + mean over the subset (log p̂ − elbo).
 
-    name: The split's name, for the report. discrete: Whether log p(x) is a log-probability, so bits/dim exist.
+    name: The split's name, for the report. draws: As many and no fewer, where the method takes draws; its own default
+    when left out. method: A kind of `vael.evidence`, such as "annealed", or an estimator. settings: Its other
+    arguments. sandwiched: Simulated examples on which annealing from below and from above brackets log p(x); 0 for
+    none. discrete: Whether log p(x) is a log-probability, so bits/dim exist.
     Raises RecipeError on an unknown method, a budget that buys nothing, or a method that has no answer here.
     """
     if not budget > 0:
@@ -194,14 +202,18 @@ def evaluate(
     if method != "auto" and not model.likelihood.has_density():
         raise RecipeError(f"evaluate: method {method!r} has no answer: {NO_DENSITY}.")
     started, split = time.perf_counter(), split.settled(seed=0).to(model.device)
+    how = chosen_estimator(model, method, draws, settings)
     found = bounds(model, split, seed=seed)
     means, units = latents(model, split)
     reasons = {} if model.likelihood.has_density() else {"evidence": NO_DENSITY}
-    evidence = None
+    evidence, bracket = None, None
+    notes: list[str] = []
     if not reasons:
-        chosen = subset(model, split, draws, method, max_examples, budget, seed)
-        part = estimated(model, split.rows(chosen), draws=draws, method=method, seed=seed)
-        evidence = to_whole(part, found.elbo, chosen)
+        notes = how.forewarn(model, split) if hasattr(how, "forewarn") else []
+        chosen = subset(model, split, how, max_examples, budget, seed)
+        evidence = to_whole(how(model, split.rows(chosen), seed=seed), found.elbo, chosen)
+        if sandwiched:
+            bracket = sandwich(model, how if isinstance(how, Annealed) else Annealed(), sandwiched, seed=seed)
     dims, active = model.likelihood.dims, active_units(means)
     seen = seen_dims(split, dims)
     if not discrete or not seen:
@@ -224,7 +236,8 @@ def evaluate(
         bits_per_dim=None if evidence is None or "bits_per_dim" in reasons else bits_per_dim(-evidence.value, seen),
         active_units=active,
         rate_per_unit=None if units is None else [round(rate, 6) for rate in units.tolist()],
-        warnings=_warnings(evidence, found, active, len(split)),
+        sandwich=None if bracket is None else bracket.to_json(),
+        warnings=[*notes, *_warnings(evidence, found, active, len(split))],
         reasons=reasons,
     )
 
@@ -250,9 +263,7 @@ def latents(model: VAE, split: Split) -> tuple[Tensor, Tensor | None]:
     return torch.cat(means), torch.cat(known).mean(0) if known else None
 
 
-def subset(
-    model: VAE, split: Split, draws: int, method: Method, max_examples: int | None, budget: float, seed: int
-) -> Tensor:
+def subset(model: VAE, split: Split, how: Estimator, max_examples: int | None, budget: float, seed: int) -> Tensor:
     """Positions of the examples whose log p(x) is estimated: all, or a shuffled part that fits the budget."""
     n = len(split)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
@@ -260,24 +271,27 @@ def subset(
         if max_examples < 1:
             raise RecipeError(f"evaluate: max_examples must be at least 1, got {max_examples}.")
         return order[:max_examples]
-    if method == "exact" or (method == "auto" and linear_gaussian(model) is not None):
+    if isinstance(how, Exact):
         return order
     pilot = split.rows(order[: min(n, PILOT_EXAMPLES)])
     started = time.perf_counter()
-    importance(model, pilot, draws=draws, seed=seed)
+    how(model, pilot, seed=seed)
     each = (time.perf_counter() - started) / len(pilot)
     return order[: max(len(pilot), min(n, int(budget / each)))]
 
 
-def estimated(model: VAE, split: Split, *, draws: int, method: Method = "auto", seed: int = 0) -> Estimate:
-    """log p(x) of every example of a settled `split`: exact where a closed form is known, else importance-sampled.
+def chosen_estimator(
+    model: VAE, method: Method = "auto", draws: int | None = 5000, settings: Mapping[str, Any] | None = None
+) -> Estimator:
+    """The estimator that `method` names, with `draws` where it takes any; auto: exact where it can be, else importance.
 
-    Raises RecipeError on an unknown method, and on "exact" where there is no closed form.
+    Raises RecipeError for an unknown method or setting, and where the model has no density.
     """
-    if method not in ("auto", "importance", "exact"):
-        raise RecipeError(f"evaluate: unknown method {method!r}. There are: auto, importance, exact.")
-    closed = method == "exact" or (method == "auto" and linear_gaussian(model) is not None)
-    return _exact(model, split) if closed else importance(model, split, draws=draws, seed=seed)
+    if not isinstance(method, str):
+        return method
+    if method == "auto":
+        method = "importance" if closed_form(model) is None else "exact"
+    return estimator(method, draws=draws, settings=settings or {})
 
 
 def to_whole(found: Estimate, elbo: Tensor, chosen: Tensor) -> Evidence:
@@ -315,14 +329,6 @@ def _paired_error(elbo: Tensor, gap: Tensor, elbo_there: Tensor) -> float:
     covariance = torch.cov(torch.stack([elbo_there, gap]))
     variance = elbo.var() / n + covariance[1, 1] / m + 2 * covariance[0, 1] / n
     return math.sqrt(max(float(variance), 0.0))
-
-
-def _exact(model: VAE, split: Split) -> Estimate:
-    log_px = exact(model)
-    with torch.inference_mode():
-        batches = (split.batch(rows.to(split.x.device)) for rows in positions(split, EXAMPLES_AT_ONCE))
-        value = torch.cat([log_px(batch.x, batch.observed) for batch in batches])
-    return Estimate(value + split.log_jacobian, torch.zeros_like(value), None, 0, "exact", "exact")
 
 
 def _warnings(evidence: Evidence | None, found: Bounds, active: int, examples: int) -> list[str]:

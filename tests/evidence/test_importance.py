@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from worlds import Linear, split_of
 
 from vael import IWAE, RecipeError
-from vael.evidence import importance
+from vael.evidence import Importance
 from vael.models.vae import DRAWS_PER_STREAM
 
 WORLD = Linear.random(latent=2, observed=4, seed=1)
@@ -18,7 +18,7 @@ WIDE = WORLD.model(torch.zeros(2).double(), torch.ones(2).double())
 
 @pytest.mark.parametrize("draws", [1, 10, 150, 300, 1000])
 def test_the_estimate_is_the_log_mean_of_exactly_that_many_weights(draws):
-    found = importance(WIDE, split_of(X), draws=draws, seed=3)
+    found = Importance(draws=draws)(WIDE, split_of(X), seed=3)
     with torch.no_grad():
         terms = WIDE.terms(X, WIDE.noise_for(range(7), range(draws), seed=3))
     assert terms.log_w.shape == (draws, 7)
@@ -29,17 +29,17 @@ def test_the_estimate_is_the_log_mean_of_exactly_that_many_weights(draws):
 
 @pytest.mark.parametrize("chunk", [1, 4 * DRAWS_PER_STREAM, 10_000_000])
 def test_pieces_do_not_move_the_number(chunk):
-    whole = importance(WIDE, split_of(X), draws=700, seed=1)
-    found = importance(WIDE, split_of(X), draws=700, seed=1, chunk=chunk)
+    whole = Importance(draws=700)(WIDE, split_of(X), seed=1)
+    found = Importance(draws=700, chunk=chunk)(WIDE, split_of(X), seed=1)
     assert_close(found.value, whole.value, atol=1e-9, rtol=0)
     assert_close(found.effective_sample_size, whole.effective_sample_size, atol=1e-6, rtol=0)
 
 
 def test_an_example_keeps_its_number_in_any_company_and_order():
     split = split_of(X)
-    whole = importance(WIDE, split, draws=50)
+    whole = Importance(draws=50)(WIDE, split)
     order = torch.tensor([5, 0, 3])
-    assert_close(importance(WIDE, split.rows(order), draws=50).value, whole.value[order], atol=1e-9, rtol=0)
+    assert_close(Importance(draws=50)(WIDE, split.rows(order)).value, whole.value[order], atol=1e-9, rtol=0)
 
 
 def test_noise_is_drawn_for_every_example_draw_and_unit():
@@ -52,7 +52,7 @@ def test_noise_is_drawn_for_every_example_draw_and_unit():
 
 def test_a_perfect_proposal_has_a_full_effective_sample_size_and_no_error():
     world = Linear(torch.diag(torch.tensor([2.0, 1.0])).double(), torch.zeros(2).double(), 0.3)
-    found = importance(world.model(), split_of(world.sample(5)), draws=40)
+    found = Importance(draws=40)(world.model(), split_of(world.sample(5)))
     assert_close(found.effective_sample_size, torch.full((5,), 40.0).double(), atol=1e-6, rtol=0)
     assert_close(found.value, world.log_px(world.sample(5)), atol=1e-9, rtol=0)
     assert found.monte_carlo_error.max() < 1e-6
@@ -61,13 +61,13 @@ def test_a_perfect_proposal_has_a_full_effective_sample_size_and_no_error():
 def test_the_model_is_measured_in_eval_mode_and_handed_back_as_it_was():
     model = WORLD.model()
     model.posterior.network = torch.nn.Sequential(model.posterior.network, torch.nn.Dropout(0.5))
-    as_it_should_be = importance(model.eval(), split_of(X), draws=2).value
+    as_it_should_be = Importance(draws=2)(model.eval(), split_of(X)).value
     model.train()
-    assert torch.equal(importance(model, split_of(X), draws=2).value, as_it_should_be)  # nothing was dropped out
+    assert torch.equal(Importance(draws=2)(model, split_of(X)).value, as_it_should_be)  # nothing was dropped out
     assert model.training
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_no_draws_are_refused():
-    with pytest.raises(RecipeError, match="draws must be at least 1, got 0"):
-        importance(WIDE, split_of(X), draws=0)
+    with pytest.raises(RecipeError, match="draws must be a whole number of at least 1, got 0"):
+        Importance(draws=0)(WIDE, split_of(X))

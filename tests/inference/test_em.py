@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.testing import assert_close
 from worlds import Linear, cubature_for, split_of
 
-from vael import ELBO, VAE, RecipeError
+from vael import ELBO, VAE, Batch, RecipeError
 from vael.data import Split
 from vael.evaluation import evaluate
-from vael.evidence import exact
+from vael.evidence import closed_form
 from vael.inference import begin_at, em, principal_components
 from vael.likelihoods import Bernoulli, Gaussian
 from vael.models.classical import binary_sparse_coding, factor_analysis, gaussian_mixture, probabilistic_pca
@@ -92,7 +92,7 @@ def test_the_history_is_the_mean_log_p_that_evaluation_finds(name):
         assert history[0] == pytest.approx(before, abs=1e-9)
         assert history[-1] == pytest.approx(evaluate(model, split).elbo.value, abs=1e-9)
     else:
-        assert history[-1] == pytest.approx(float(exact(model)(split.x).mean()) + 0.75, abs=1e-9)
+        assert history[-1] == pytest.approx(float(closed_form(model)(Batch(split.x)).mean()) + 0.75, abs=1e-9)
 
 
 @every
@@ -121,7 +121,7 @@ def test_a_single_precision_model_is_fitted_in_double_and_keeps_its_type():
 def test_principal_components_reach_the_golden_maximum():
     model, split = probabilistic_pca(6, 3).double(), of_spectrum(EIGENVALUES)
     assert principal_components(model, split) == pytest.approx(-7.139195101417, abs=1e-9)
-    assert float(exact(model)(split.x).mean()) == pytest.approx(-7.139195101417, abs=1e-9)
+    assert float(closed_form(model)(Batch(split.x)).mean()) == pytest.approx(-7.139195101417, abs=1e-9)
     assert float(model.likelihood.noise_scale(split.x).detach()) ** 2 == pytest.approx(0.2, abs=1e-12)
     rates = ELBO()(model.terms(split.x, cubature_for(3, 64))), model.posterior(split.x)
     assert float(rates[0].mean().detach()) == pytest.approx(-7.139195101417, abs=1e-9)
@@ -192,7 +192,7 @@ def test_with_holes_em_finds_the_maximum_of_the_observed_likelihood():
     history = em(model, split, steps=3000, tolerance=1e-13)
 
     def log_px() -> float:
-        return float(exact(model)(split.x, split.observed).mean())
+        return float(closed_form(model)(Batch(split.x, observed=split.observed)).mean())
 
     assert log_px() == pytest.approx(history[-1], abs=1e-9)
     best = log_px()

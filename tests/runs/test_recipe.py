@@ -33,7 +33,13 @@ from vael.likelihoods import (
 from vael.models import VAE
 from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
 from vael.objectives import ELBO, IWAE, Beta, Capacity, FreeBits
-from vael.posteriors import FullGaussianPosterior, GaussianPosterior, LowRankGaussianPosterior
+from vael.posteriors import (
+    EnumeratedPosterior,
+    FullGaussianPosterior,
+    GaussianPosterior,
+    LinearGaussianPosterior,
+    LowRankGaussianPosterior,
+)
 from vael.priors import GaussianPrior
 from vael.runs.recipe import ROOMS, build, build_model, describe, describe_model, members, with_settings
 
@@ -92,6 +98,8 @@ REGISTER = {
             LowRankGaussianPosterior(MLP(6, [5], 12)),
             LowRankGaussianPosterior(MLP(6, [5], 15), latent=3, rank=3),
         ],
+        "enumerated": [EnumeratedPosterior(3)],
+        "linear_gaussian": [LinearGaussianPosterior(3)],
     },
     "network": {
         "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2))],

@@ -12,7 +12,7 @@ import torch
 from worlds import Linear, split_of
 
 from vael import ELBO, IWAE
-from vael.evidence import importance
+from vael.evidence import Importance
 
 WORLD = Linear(torch.tensor([[0.75]], dtype=torch.float64), torch.zeros(1).double(), 1.0)
 X = torch.tensor([[0.625]], dtype=torch.float64)
@@ -79,7 +79,7 @@ def test_bounds_rise_with_draws_on_the_same_draws():
 
 def test_the_reported_monte_carlo_error_is_the_spread_of_repeated_estimates():
     x = X.expand(400, 1)
-    found = importance(MODEL, split_of(x), draws=200)  # 400 independent estimates of one number
+    found = Importance(draws=200)(MODEL, split_of(x))  # 400 independent estimates of one number
     assert float(found.value.std()) == pytest.approx(float(found.monte_carlo_error.mean()), rel=0.12)
     assert float(found.monte_carlo_error.mean()) == pytest.approx(math.sqrt(VARIANCE / 200), rel=0.1)
     # ESS = K / (1 + Var r), by the law of large numbers

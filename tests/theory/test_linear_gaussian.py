@@ -5,19 +5,28 @@ Golden numbers were computed independently in double precision.
 """
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
 from torch.testing import assert_close
 from worlds import Linear, cubature, cubature_for, split_of
 
 from vael import ELBO, IWAE, VAE, Batch, Beta, Capacity, FreeBits
 from vael.diagnostics import unit_rates
 from vael.distributions import DiagonalGaussian, find_kl
-from vael.evidence import LinearGaussian, exact, importance, linear_gaussian
+from vael.evidence import Importance, LinearGaussian, closed_form, linear_gaussian
 
 ROUNDING = {"atol": 1e-9, "rtol": 0}
 WEIGHT = torch.tensor([[1, 0.5], [0, 1], [1, -1], [0.5, 0]], dtype=torch.float64)
+
+
+def exact(model: VAE) -> Callable[..., Tensor]:
+    """log p(x) of x, and of what is observed of it."""
+    return lambda x, observed=None: closed_form(model)(Batch(x, observed=observed))
+
+
 WORLD = Linear(WEIGHT, torch.zeros(4, dtype=torch.float64), 0.25)
 X = torch.tensor([[1, -1, 0.5, 2]], dtype=torch.float64)
 LOC, SPREAD = torch.tensor([0.1, -0.2], dtype=torch.float64), torch.tensor([0.3, 0.4], dtype=torch.float64)
@@ -303,7 +312,7 @@ def test_masked_importance_sampling_finds_the_evidence_of_what_is_observed():
     world = Linear.random(2, 5)
     x, observed = world.sample(20), torch.rand(20, 5, generator=torch.Generator().manual_seed(2)) > 0.4
     model = world.model(torch.zeros(2).double(), torch.ones(2).double())  # q = prior: wide enough for any mask
-    found = importance(model, split_of(x, observed), draws=4000)
+    found = Importance(draws=4000)(model, split_of(x, observed))
     truth = torch.stack(
         [
             Linear(world.weight[seen], world.bias[seen], world.variance).log_px(row[None, seen])[0]

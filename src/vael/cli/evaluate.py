@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from vael.cli.options import Device, Json, Seed
+from vael.cli.options import Device, Json, Seed, values
 
 
 def evaluate(
@@ -14,8 +14,12 @@ def evaluate(
     /,
     *,
     split: Literal["train", "validation", "test"] | None = None,
-    draws: int = 5000,
-    method: Literal["auto", "importance", "exact"] = "auto",
+    draws: int | None = None,
+    method: str = "auto",
+    set_: Annotated[
+        list[str] | None, Parameter(name="--set", negative="", help="KEY=VALUE: an argument of the method; repeatable.")
+    ] = None,
+    sandwich: Annotated[int, Parameter(help="Simulated examples on which annealing brackets log p(x).")] = 0,
     max_examples: int | None = None,
     budget: Annotated[float, Parameter(help="Seconds to spend on log p(x) when --max-examples is not given.")] = 60.0,
     seed: Seed = 0,
@@ -35,9 +39,10 @@ def evaluate(
     split
         Which part of the run's own data; test when left out.
     draws
-        Importance draws of z for each log p(x); exactly so many.
+        Draws of z for each log p(x), exactly so many, where the method takes draws; 5000 for importance.
     method
-        importance, exact (linear-Gaussian models), or auto: exact where it exists.
+        exact, importance, defensive, prior, renyi, annealed, thermodynamic, density_ratio, quadrature, or auto: exact
+        where it exists, else importance.
     max_examples
         How many shuffled examples log p(x) is estimated on; the bound is measured on all.
     """
@@ -46,8 +51,9 @@ def evaluate(
 
     found = load(run, device=device)
     result = found.evaluate(
-        data, split=split, draws=draws, method=method, max_examples=max_examples, budget=budget, seed=seed
-    )
+        data, split=split, draws=draws, method=method, settings=values(set_ or [], "--set"),
+        max_examples=max_examples, budget=budget, sandwiched=sandwich, seed=seed,
+    )  # fmt: skip
     if found.folder.state != "finished":
         note(f"note        {found.folder} is not finished ({found.folder.state}); these are its best weights so far")
     say(str(result))

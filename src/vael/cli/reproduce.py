@@ -15,6 +15,7 @@ def reproduce(
     device: Device = "cpu",
     quiet: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
+    **options: str,
 ) -> None:
     """Fit and evaluate a ready RECIPE, and print what is expected beside what came; fails when a figure is missed.
 
@@ -28,13 +29,15 @@ def reproduce(
         Where its runs go, runs/<recipe>-1, -2, … when left out; runs that stand there are taken up where they ended.
     quiet
         No progress on stderr.
+    options
+        The recipe's own options, such as --stages 4.
     """
     from vael.cli.show import Watcher, say, say_json
     from vael.errors import TrainingError
     from vael.runs.fit import nothing
     from vael.runs.reproduce import reproduce as run_again
 
-    found = run_again(recipe, output=output, device=device, watch=nothing if quiet else Watcher())
+    found = run_again(recipe, options=options, output=output, device=device, watch=nothing if quiet else Watcher())
     for verdict in found.verdicts:
         say(str(verdict))
     say(f"runs        {found.folder}")

@@ -17,7 +17,8 @@ MOST_STATES = 2**16  # states that are ever enumerated
 
 def logistic_noise(eps: Tensor) -> Tensor:
     """Standard normal `eps` as standard logistic noise: logit Φ(eps), exact in both tails."""
-    return log_ndtr(eps) - log_ndtr(-eps)
+    noise: Tensor = log_ndtr(eps) - log_ndtr(-eps)
+    return noise
 
 
 def gumbel_noise(eps: Tensor) -> Tensor:

@@ -29,18 +29,22 @@ class Listed(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        return (self.log_weights.exp().unsqueeze(-1) * self.states).sum(0)
+        return self._average(self.states)
 
     @property
     def covariance(self) -> Tensor:
         """Σ_s P(s) z_s z_sᵀ − mean meanᵀ, `(B, D, D)`."""
         squares = self.states.unsqueeze(-1) * self.states.unsqueeze(-2)
-        weights = self.log_weights.exp()
-        if self.states.shape[1] == 1:
-            second = (weights.mT @ squares[:, 0].flatten(1)).unflatten(-1, squares.shape[-2:])
-        else:
-            second = (weights[..., None, None] * squares).sum(0)
+        second: Tensor = self._average(squares.flatten(-2)).unflatten(-1, squares.shape[-2:])
         return second - self.mean.unsqueeze(-1) * self.mean.unsqueeze(-2)
+
+    def _average(self, values: Tensor) -> Tensor:
+        """Σ_s P(s) values_s, `(B, V)`, for values `(S, 1 or B, V)` of the states."""
+        weights = self.log_weights.exp()
+        if values.shape[1] == 1:  # one product of matrices, not S of vectors
+            return weights.mT @ values[:, 0]
+        mean: Tensor = (weights.unsqueeze(-1) * values).sum(0)
+        return mean
 
     @property
     def variance(self) -> Tensor:

@@ -1,16 +1,22 @@
 """log p(x) in closed form, where the model is linear and Gaussian."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
+from vael.data.batch import Batch
+from vael.data.dataset import Split, positions
 from vael.distributions.diagonal_gaussian import StandardGaussian
 from vael.errors import RecipeError
+from vael.evidence.estimate import Estimate
 from vael.likelihoods.gaussian import Gaussian
 from vael.models.vae import VAE
 from vael.networks.mlp import affine_map
+
+AT_ONCE = 500  # examples
 
 
 class LinearGaussian:
@@ -74,15 +80,37 @@ def linear_gaussian(model: VAE) -> LinearGaussian | None:
     return LinearGaussian(weight, bias, variance)
 
 
-def exact(model: VAE) -> Callable[..., Tensor]:
-    """(x, observed) → log p(x) of what is observed, exactly; see `LinearGaussian.log_px`.
+@dataclass(frozen=True)
+class Exact:
+    """log p(x) without error: in closed form where the model is linear and Gaussian, or as a sum over all states of z.
 
-    Raises RecipeError where no closed form is known."""
-    world = linear_gaussian(model)
-    if world is None:
-        raise RecipeError(
-            "exact: log p(x) has a closed form only for an affine decoder with Gaussian noise that does not depend on "
-            "z, off the grid, under the standard normal prior.\n"
-            "  Use the method `importance`."
-        )
-    return world.log_px
+    Raises RecipeError where neither is known.
+    """
+
+    def __call__(self, model: VAE, split: Split, *, seed: int = 0) -> Estimate:
+        log_px = closed_form(model)
+        if log_px is None:
+            raise RecipeError(
+                "exact: log p(x) has a closed form for a linear decoder with Gaussian noise of a scale that does not "
+                "depend on z, and is a sum for a posterior that enumerates its states; this model is neither.\n"
+                "  Use method importance."
+            )
+        split = split.settled(seed=0).to(model.device)
+        with torch.inference_mode():
+            batches = (split.batch(rows.to(split.x.device)) for rows in positions(split, AT_ONCE))
+            value = torch.cat([log_px(batch).to("cpu", torch.float64) for batch in batches])
+        return Estimate(value + split.log_jacobian.cpu(), torch.zeros_like(value), None, 0, "exact", "exact")
+
+
+def closed_form(model: VAE) -> Callable[[Batch], Tensor] | None:
+    """batch → log p(x) of what is observed, nats, `(B,)`, exactly; None where no way is known."""
+    linear = linear_gaussian(model)
+    if linear is not None:
+        return lambda batch: linear.log_px(batch.x, batch.observed)
+    return (lambda batch: summed(model, batch)) if model.posterior.enumerates else None
+
+
+def summed(model: VAE, batch: Batch) -> Tensor:
+    """log Σ_z p(x, z) over all states, nats, `(B,)`."""
+    terms = model.terms(batch, model.noise(1, len(batch), seed=0))
+    return (terms.log_w + terms.log_measure).logsumexp(0)

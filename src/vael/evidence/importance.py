@@ -1,57 +1,221 @@
-"""log p(x) by importance sampling from the posterior, for exactly the draws asked for."""
+"""log p(x) from weighted draws: of the posterior, of the prior, of both; and the bounds of other powers of a weight."""
 
 import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 
+from vael.data.batch import Batch
 from vael.data.dataset import Split, positions
+from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian
 from vael.errors import RecipeError
-from vael.evidence.estimate import Estimate
+from vael.evidence.estimate import Bound, Estimate, check_count, of_sums
 from vael.models.vae import DRAWS_PER_STREAM, VAE
+from vael.noise import Noise
 
 LARGEST_CHUNK = 2**19  # features decoded at once: 2 MiB a tensor stays in cache; 2**23 took 2 × the CPU time
+MOST_WANTED = 10.0  # a prior estimate that would need this many times its draws says so before it runs
 
 
-def importance(model: VAE, split: Split, *, draws: int, seed: int = 0, chunk: int = LARGEST_CHUNK) -> Estimate:
-    """log p(x) of every example of `split`, from the mean of K importance weights.
+@dataclass(frozen=True)
+class Importance:
+    """log p(x) of every example from the mean of K importance weights.
 
         log p̂(x) = log 1/K Σ_k w_k,    w_k = p(x, z_k) / q(z_k|x),   z_k ~ q(z|x)
 
-    In expectation a lower bound of log p(x), with variance (1/ESS − 1/K) by the delta method and
-    ESS = (Σ w)² / Σ w². Weights are streamed in pieces of at most `chunk` decoded features, so K is bounded by
-    patience, not memory. The draws of an example depend on (seed, its row, K) alone: pieces and batches do not matter.
+    In expectation a lower bound of log p(x), with variance (1/ESS − 1/K) by the delta method. Weights are streamed in
+    pieces of at most `chunk` decoded features, so K is bounded by patience, not memory. The draws of an example depend
+    on (seed, its row, K) alone: pieces and batches do not matter.
 
-    Raises RecipeError when `draws` is below 1.
     Source: Rezende, Mohamed & Wierstra 2014, appendix E; Burda et al. 2016, section 3.
     """
-    if draws < 1:
-        raise RecipeError(f"importance: draws must be at least 1, got {draws}.")
+
+    draws: int = 5000
+    chunk: int = LARGEST_CHUNK
+
+    def __post_init__(self) -> None:
+        check_count(type(self).__name__, draws=self.draws)
+
+    def __call__(self, model: VAE, split: Split, *, seed: int = 0) -> Estimate:
+        return weighed(model, split, from_posterior, self.draws, self.chunk, seed, "importance")
+
+
+@dataclass(frozen=True)
+class PriorSampling:
+    """log p(x) of every example from draws of the prior: log 1/K Σ_k p(x|z_k),   z_k ~ p(z).
+
+    A lower bound in expectation, and hopeless where the posterior is narrow: see `log_prior_spread`, by which it warns
+    before it runs.
+
+    Source: Doersch 2016, section 2 (arXiv 1606.05908).
+    """
+
+    draws: int = 5000
+    chunk: int = LARGEST_CHUNK
+
+    def __post_init__(self) -> None:
+        check_count(type(self).__name__, draws=self.draws)
+
+    def __call__(self, model: VAE, split: Split, *, seed: int = 0) -> Estimate:
+        for note in self.forewarn(model, split):
+            warnings.warn(note, stacklevel=2)
+        return weighed(model, split, from_prior, self.draws, self.chunk, seed, "prior_sampling")
+
+    def forewarn(self, model: VAE, split: Split) -> list[str]:
+        """What there is to say before it runs: the draws it would need for a relative error of 1, if it lacks them."""
+        needed = log_prior_spread(model, split)
+        if needed is None or float(needed.median()) < math.log(MOST_WANTED * self.draws):
+            return []
+        return [
+            f"prior sampling: half of the examples need more than 10^{float(needed.median()) / math.log(10):.0f} draws "
+            f"of the prior for p(x) to be right within a factor of e; {self.draws} are asked for. "
+            f"The value will be far too low: use importance or annealed."
+        ]
+
+
+@dataclass(frozen=True)
+class Defensive:
+    """Importance sampling where a share of the K draws comes from the prior, weighed by the mixture of both.
+
+        w_k = p(x, z_k) / [ (1 − s) q(z_k|x) + s p(z_k) ],    s K of the z_k from p(z), the rest from q(z|x)
+
+    No weight exceeds p(x|z)/s, so a q that misses a part of the posterior cannot hide it for ever. Unbiased for p(x):
+    the number of draws from each is fixed, and the weights are the balance heuristic's.
+
+    share: s, between 0 and 1; rounded so that s K is a whole number.
+    Source: Hesterberg 1995, Weighted average importance sampling and defensive mixture distributions; Veach & Guibas
+    1995 for the balance heuristic.
+    """
+
+    draws: int = 5000
+    share: float = 0.1
+    chunk: int = LARGEST_CHUNK
+
+    def __post_init__(self) -> None:
+        check_count("Defensive", draws=self.draws)
+        if not 0 < self.share < 1:
+            raise RecipeError(f"Defensive: share must be between 0 and 1, got {self.share}.")
+        if not 0 < self.from_prior < self.draws:
+            raise RecipeError(
+                f"Defensive: {self.draws} draws with a share of {self.share} leave none for one side; take more draws."
+            )
+
+    @property
+    def from_prior(self) -> int:
+        """How many draws come from the prior."""
+        return round(self.share * self.draws)
+
+    def __call__(self, model: VAE, split: Split, *, seed: int = 0) -> Estimate:
+        count, draws = self.from_prior, self.draws
+
+        def mixed(model: VAE, batch: Batch, noise: Noise, first: int) -> Tensor:
+            (eps,) = noise.latents
+            q, p = model.posterior(batch.x, batch.given, batch.observed), model.prior(batch.given)
+            k = torch.arange(first, first + len(eps), device=eps.device)
+            # Every (draws / count)-th draw, so that any piece of the stream has its share.
+            theirs = ((k + 1) * count // draws > k * count // draws)[:, None, None]
+            z = torch.where(theirs, p.from_noise(eps), q.from_noise(eps))
+            log_p = p.log_prob(z)
+            both = torch.logaddexp(q.log_prob(z) + math.log1p(-count / draws), log_p + math.log(count / draws))
+            log_w: Tensor = model.log_px_z(batch, z) + log_p - both
+            return log_w
+
+        return weighed(model, split, mixed, self.draws, self.chunk, seed, "defensive")
+
+
+@dataclass(frozen=True)
+class Renyi:
+    """The variational Rényi bound, from K importance weights.
+
+        L_α(x) = 1/(1 − α) log E_q[w^{1 − α}] = log p(x) − D_α(q‖p(z|x))
+
+    α → 1 is the ELBO, α = 0 is log p(x) itself, α < 0 an upper bound: CUBO_n is α = 1 − n. The mean of finitely many
+    weights lies below its expectation's logarithm, so an upper bound from few draws can fall below log p(x): watch the
+    effective sample size, which is that of the weights w^{1 − α}.
+
+    Source: Li & Turner 2016 (arXiv 1602.02311); Dieng et al. 2017 for CUBO (arXiv 1611.00328).
+    """
+
+    draws: int = 5000
+    alpha: float = 0.5
+    chunk: int = LARGEST_CHUNK
+
+    def __post_init__(self) -> None:
+        check_count("Renyi", draws=self.draws)
+        if self.alpha == 1:
+            raise RecipeError("Renyi: alpha = 1 is the ELBO, which every evaluation shows; choose another alpha.")
+
+    def __call__(self, model: VAE, split: Split, *, seed: int = 0) -> Estimate:
+        power = 1 - self.alpha
+        found = weighed(model, split, from_posterior, self.draws, self.chunk, seed, "renyi", power)
+        return Estimate(
+            found.value / power, found.monte_carlo_error / abs(power), found.effective_sample_size, self.draws,
+            "renyi", "upper" if self.alpha < 0 else "lower",
+        ).shifted(split.log_jacobian * (1 - 1 / power))  # fmt: skip
+
+
+def from_posterior(model: VAE, batch: Batch, noise: Noise, first: int) -> Tensor:
+    """log w of draws from q(z|x), `(k, B)`."""
+    return model.terms(batch, noise).log_w
+
+
+def from_prior(model: VAE, batch: Batch, noise: Noise, first: int) -> Tensor:
+    """log p(x|z) of draws from p(z), `(k, B)`: their weights, since p(z) cancels."""
+    (eps,) = noise.latents
+    return model.log_px_z(batch, model.prior(batch.given).from_noise(eps))
+
+
+def weighed(
+    model: VAE, split: Split, weigh: Any, draws: int, chunk: int, seed: int, method: str, power: float = 1.0
+) -> Estimate:
+    """log of the mean of w^power over `draws` weights of every example, streamed; + the split's log-Jacobian.
+
+    weigh: (model, batch, noise, number of the first draw) → log w `(k, B)`.
+    """
     room = max(1, chunk // max(model.likelihood.dims, model.latent))  # examples × draws in one piece
     at_once = min(draws, max(1, room // DRAWS_PER_STREAM) * DRAWS_PER_STREAM)
     split, was_training = split.settled(seed=0).to(model.device), model.training
+    bound: Bound = "lower"
+    pieces = []
     model.eval()
     try:
         with torch.inference_mode():
-            size = max(1, room // at_once)
-            return Estimate.join(
-                [_of_some(model, split, rows, draws, at_once, seed) for rows in positions(split, size)]
-            )
+            for rows in positions(split, max(1, room // at_once)):
+                batch, examples = split.batch(rows.to(model.device)), split.index[rows].tolist()
+                once = torch.full((len(rows),), -math.inf, dtype=torch.float64)
+                twice = once.clone()
+                for first in range(0, draws, at_once):
+                    noise = model.noise_for(examples, range(first, min(first + at_once, draws)), seed=seed)
+                    log_w = power * weigh(model, batch, noise, first).to("cpu", torch.float64)  # (k, B)
+                    once = torch.logaddexp(once, log_w.logsumexp(0))
+                    twice = torch.logaddexp(twice, (2 * log_w).logsumexp(0))
+                value, error, size = of_sums(once, twice, draws)
+                pieces.append(Estimate(value + split.log_jacobian[rows], error, size, draws, method, bound))
     finally:
         model.train(was_training)
+    return Estimate.join(pieces)
 
 
-def _of_some(model: VAE, split: Split, rows: torch.Tensor, draws: int, at_once: int, seed: int) -> Estimate:
-    batch = split.batch(rows.to(model.device))
-    examples = split.index[rows].tolist()
-    once = torch.full((len(rows),), -math.inf, dtype=torch.float64)
-    twice = once.clone()
-    for first in range(0, draws, at_once):
-        noise = model.noise_for(examples, range(first, min(first + at_once, draws)), seed=seed)
-        log_w = model.terms(batch, noise).log_w.to("cpu", torch.float64)  # (k, B)
-        once = torch.logaddexp(once, log_w.logsumexp(0))
-        twice = torch.logaddexp(twice, (2 * log_w).logsumexp(0))
-    size = torch.exp(2 * once - twice)
-    # One draw says nothing of its own spread.
-    error = torch.sqrt(torch.clamp(1 / size - 1 / draws, min=0)) if draws > 1 else torch.full_like(once, math.nan)
-    value = once - math.log(draws) + split.log_jacobian[rows]
-    return Estimate(value, error, size, draws, "importance", "lower")
+def log_prior_spread(model: VAE, split: Split) -> Tensor | None:
+    """log of how many draws of the prior it takes for the estimate of p(x) to have a relative error of 1, `(N,)`.
+
+        E_p[p(x|z)²] / p(x)² = E_posterior[posterior / prior] ≈ ∫ q² / p
+                             = Π_j exp(m_j² / (2 − s_j²)) / (s_j √(2 − s_j²))      for q = N(m, s²), p = N(0, I)
+
+    with the encoder's q for the posterior; exact where q is. None where q or p are other laws. In x = W z + ε with
+    W = w I, at x = 0, it is [(w² + σ²) / (σ √(2w² + σ²))]^d: 3 · 10⁸ draws for w = 1, σ = 0.1, d = 10.
+    """
+    found = []
+    with torch.inference_mode():
+        for rows in positions(split, 500):
+            batch = split.settled(seed=0).to(model.device).batch(rows.to(model.device))
+            q, p = model.posterior(batch.x, batch.given, batch.observed), model.prior(batch.given)
+            if not isinstance(q, DiagonalGaussian) or not isinstance(p, StandardGaussian):
+                return None
+            room = torch.clamp(2 - q.variance, min=1e-6)  # a q wider than √2 has no finite answer
+            each = q.loc.square() / room - q.log_scale - 0.5 * torch.log(room)
+            found.append(each.sum(-1).to("cpu", torch.float64))
+    return torch.cat(found)

@@ -61,7 +61,7 @@ def maximise(model: VAE, moments: Moments, centre: Tensor, *, least: float = 0.0
 
 def regression(moments: Moments) -> Tensor:
     """(W, b) `(F, D + 1)` with the least expected squared error, the smallest where several have it."""
-    inverse = torch.linalg.pinv(moments.zz, rtol=FLAT, hermitian=True)
+    inverse: Tensor = torch.linalg.pinv(moments.zz, rtol=FLAT, hermitian=True)
     return (inverse @ moments.xz.unsqueeze(-1)).squeeze(-1)
 
 
@@ -79,8 +79,8 @@ def set_scale(likelihood: Gaussian, squares: Tensor, seen: Tensor, least: float 
             unfloored(likelihood, torch.clamp((squares.sum() / seen.sum()).sqrt(), min=least)) / QUICKER
         )
     elif likelihood.scale == "per_feature":
-        each = torch.clamp((squares / torch.clamp(seen, min=1)).sqrt(), min=least).reshape(likelihood.event_shape)
-        likelihood.slow_scale.copy_(unfloored(likelihood, each) / QUICKER)
+        each = torch.clamp((squares / torch.clamp(seen, min=1)).sqrt(), min=least)
+        likelihood.slow_scale.copy_(unfloored(likelihood, each.reshape(likelihood.event_shape)) / QUICKER)
 
 
 def class_scales(moments: Moments, likelihood: Gaussian, least: float) -> Tensor:

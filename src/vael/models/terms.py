@@ -38,7 +38,7 @@ class Latent:
 
     @cached_property
     def log_q_fixed(self) -> Tensor:
-        """log q(z|x) of the draws with q's parameters held still, `(K, B)`: its gradient reaches them through z alone."""
+        """log q(z|x) of the draws with q's parameters held still, `(K, B)`: a gradient reaches them by z alone."""
         log_q: Tensor = detached(self.q).log_prob(self.z)
         return log_q
 

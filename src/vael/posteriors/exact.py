@@ -87,7 +87,7 @@ class LinearGaussianPosterior(ExactPosterior):
         share = 1 / variance if observed is None else observed / variance  # (F,) or (B, F): precision of what is seen
         residual = (x.flatten(1) - bias) * share
         if observed is not None:
-            residual = torch.where(observed, residual, torch.zeros_like(residual))  # a hole may hold anything
+            residual = torch.where(observed, residual, 0.0)  # a hole may hold anything, NaN too
         inner = precision(weight, share)
         log_scale, shear, root = inverse_root(inner)
         loc = (root @ (root.mT @ (residual @ weight).unsqueeze(-1))).squeeze(-1)
@@ -97,8 +97,8 @@ class LinearGaussianPosterior(ExactPosterior):
 class EnumeratedPosterior(ExactPosterior):
     """p(z|x) over all states of a discrete z: softmax over z of log p(z) + log p(x|z).
 
-    For any likelihood, under a prior whose law can be listed: `BernoulliPrior`, `CategoricalPrior`. It takes one decoded
-    x for each state: 2^D for D bits.
+    For any likelihood, under a prior whose states can be listed: `BernoulliPrior`, `CategoricalPrior`. It takes one
+    decoded x for each state: 2^D for D bits.
     """
 
     family = Listed
@@ -143,7 +143,7 @@ def precision(weight: Tensor, share: Tensor) -> Tensor:
     """I + Wᵀ diag(share) W for W `(F, D)`: `(1, D, D)` for share `(F,)`, `(B, D, D)` for `(B, F)`."""
     products = weight.unsqueeze(-1) * weight.unsqueeze(-2)  # (F, D, D)
     latent = weight.shape[1]
-    summed = (torch.atleast_2d(share) @ products.flatten(1)).unflatten(-1, (latent, latent))
+    summed: Tensor = (torch.atleast_2d(share) @ products.flatten(1)).unflatten(-1, (latent, latent))
     return summed + torch.eye(latent, dtype=weight.dtype, device=weight.device)
 
 

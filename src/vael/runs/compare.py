@@ -18,7 +18,7 @@ from vael.evaluation import (
     Number,
     bounds,
     carried,
-    estimated,
+    chosen_estimator,
     latents,
     seen_dims,
     subset,
@@ -185,7 +185,7 @@ def in_order(split: Split) -> Split:
 def _part(run: Run, split: Split, draws: int, max_examples: int | None, budget: float, seed: int) -> Tensor:
     if not run.model.likelihood.has_density():
         return torch.arange(len(split))
-    return subset(run.model, split, draws, "auto", max_examples, budget, seed)
+    return subset(run.model, split, chosen_estimator(run.model, draws=draws), max_examples, budget, seed)
 
 
 # ── what may be compared ─────────────────────────────────────────────────────────────────────────────────────
@@ -253,7 +253,7 @@ def measure(run: Run, split: Split, chosen: Tensor, draws: int, seed: int) -> Sc
     """The numbers of each example, by noise that depends on (seed, row, draw) alone."""
     log_px = None
     if run.model.likelihood.has_density():
-        log_px = estimated(run.model, split.rows(chosen), draws=draws, seed=seed)
+        log_px = chosen_estimator(run.model, draws=draws)(run.model, split.rows(chosen), seed=seed)
     return Scored(bounds(run.model, split, seed=seed), chosen, log_px)
 
 

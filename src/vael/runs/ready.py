@@ -4,13 +4,16 @@
 [fit]        keyword arguments of vael.fit, with [fit.settings] for dotted recipe keys
 [evaluate]   keyword arguments of Run.evaluate
 [arms.NAME]  keyword arguments of vael.fit that take the place of those in [fit], for an experiment of several runs
-[[expected]] figure, its value and tolerance; or the arm that is the highest among others; and the source
+[options.NAME] default, and for each value of the option a table of arguments of vael.fit that it changes, settings
+             merged; `arms` there lists the arms that are run
+[[expected]] figure, its value and tolerance; or the arm that is the highest among others; and the source;
+             when = { NAME = VALUE } where it is expected of one choice of the options alone
 """
 
 import inspect
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,7 @@ class Expected:
     figure: One of MEASURED, a key of the evaluation. value, tolerance: Where it should lie; or
     highest, among: the arm whose figure, one of COMPARED, should exceed that of each of the others.
     arm: Which arm's figure, where there are arms. source: Where the expectation comes from.
+    when: The options under which it is expected.
     """
 
     figure: str
@@ -56,6 +60,7 @@ class Expected:
     among: tuple[str, ...] = ()
     arm: str | None = None
     source: str = ""
+    when: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class Ready:
     fit: Mapping[str, Any]
     evaluate: Mapping[str, Any] = field(default_factory=dict)
     arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     expected: tuple[Expected, ...] = ()
 
     def arguments(self, arm: str | None = None) -> dict[str, Any]:
@@ -76,9 +82,37 @@ class Ready:
         """
         if arm is not None and arm not in self.arms:
             raise RecipeError(f"recipe {self.name}: no arm {arm!r}. There are: {', '.join(self.arms) or 'none'}.")
-        changed = self.arms[arm] if arm is not None else {}
-        settings = {**self.fit.get("settings", {}), **changed.get("settings", {})}
-        return {**self.fit, **changed, **({"settings": settings} if settings else {})}
+        return merged(self.fit, self.arms[arm] if arm is not None else {})
+
+    def chosen(self, options: Mapping[str, str]) -> "Ready":
+        """The recipe under a choice of its options, the rest at their defaults: a recipe without options.
+
+        Raises RecipeError when there is no such option or value.
+        """
+        for name in options:
+            if name not in self.options:
+                raise RecipeError(
+                    f"recipe {self.name}: no option --{name}. There are: {', '.join(self.options) or 'none'}."
+                    f"{closest(name, self.options)}"
+                )
+        fitted, arms, values = dict(self.fit), dict(self.arms), {}
+        for name, table in self.options.items():
+            values[name] = str(options.get(name, table["default"]))
+            if values[name] not in table or values[name] == "default":
+                known = ", ".join(value for value in table if value != "default")
+                raise RecipeError(f"recipe {self.name}: --{name} must be one of {known}, got {values[name]}.")
+            changes = dict(table[values[name]])
+            arms = {arm: arms[arm] for arm in changes.pop("arms", arms)}
+            fitted = merged(fitted, changes)
+        met = (one for one in self.expected if all(values[name] == str(value) for name, value in one.when.items()))
+        kept = tuple(one for one in met if all(arm in arms for arm in (one.arm, one.highest, *one.among) if arm))
+        return replace(self, fit=fitted, arms=arms, options={}, expected=kept)
+
+
+def merged(arguments: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of `fit`, the changed ones in place; settings are merged."""
+    settings = {**arguments.get("settings", {}), **changed.get("settings", {})}
+    return {**arguments, **changed, **({"settings": settings} if settings else {})}
 
 
 def names() -> list[str]:
@@ -123,6 +157,8 @@ def parse(text: str, name: str, where: str) -> Ready:
     _refuse_unknown(where, "fit", tables["fit"], fit_keys())
     for arm, changed in tables.get("arms", {}).items():
         _refuse_unknown(where, f"arms.{arm}", changed, fit_keys())
+    for option, table in tables.get("options", {}).items():
+        _check_option(where, option, table, tables.get("arms", {}))
     _refuse_unknown(where, "evaluate", tables.get("evaluate", {}), _keys(Run.evaluate))
     expected = tuple(_expected(entry, where, tables) for entry in tables.get("expected", []))
     return Ready(
@@ -131,8 +167,18 @@ def parse(text: str, name: str, where: str) -> Ready:
         tables["fit"],
         tables.get("evaluate", {}),
         tables.get("arms", {}),
+        tables.get("options", {}),
         expected,
     )
+
+
+def _check_option(where: str, option: str, table: Mapping[str, Any], arms: Mapping[str, Any]) -> None:
+    values = {value: changes for value, changes in table.items() if value != "default"}
+    if str(table.get("default")) not in values:
+        raise RecipeError(f"{where}, [options.{option}]: default must be one of {', '.join(values)}.")
+    for value, changes in values.items():
+        _refuse_unknown(where, f"options.{option}.{value}", changes, [*fit_keys(), "arms"])
+        _refuse_unknown(where, f"options.{option}.{value}, arms", changes.get("arms", ()), list(arms))
 
 
 def fit_keys() -> list[str]:

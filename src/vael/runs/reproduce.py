@@ -65,16 +65,18 @@ class Reproduction:
 
 
 def reproduce(
-    recipe: str | Path, *, output: str | Path | None = None, device: str = "cpu", watch: Watch = nothing
-) -> Reproduction:
+    recipe: str | Path, *, options: Mapping[str, str] | None = None, output: str | Path | None = None,
+    device: str = "cpu", watch: Watch = nothing,
+) -> Reproduction:  # fmt: skip
     """Fit and evaluate what a ready recipe describes, and compare with its expected figures.
 
-    recipe: A name of `vael recipes`, or a .toml file. output: Where the runs go, one folder for each arm; runs that
-    stand there are taken up where they ended. watch: Called with every event of the fits.
+    recipe: A name of `vael recipes`, or a .toml file. options: Values of the recipe's own options.
+    output: Where the runs go, one folder for each arm; runs that stand there are taken up where they ended.
+    watch: Called with every event of the fits.
 
     Raises RecipeError on an unknown recipe, DataError where its data are not at hand.
     """
-    ready = read(recipe)
+    ready = read(recipe).chosen(options or {})
     folder = next_folder(ready.name) if output is None else Path(output)
     runs = {arm: _run(ready, arm, folder / arm if arm else folder, device, watch) for arm in ready.arms or [None]}
     found = {arm: run.evaluate(**ready.evaluate) for arm, run in runs.items()}

@@ -73,10 +73,12 @@ class Run:
         data: object | None = None,
         *,
         split: str | None = None,
-        draws: int = 5000,
+        draws: int | None = None,
         method: Method = "auto",
+        settings: Mapping[str, Any] | None = None,
         max_examples: int | None = None,
         budget: float = 60.0,
+        sandwiched: int = 0,
         seed: int = 0,
     ) -> Evaluation:
         """The bound, log p(x) and their errors on a split of the run's data, or on other `data`; see vael.evaluate.
@@ -89,6 +91,8 @@ class Run:
             name=(split or "test") if data is None else "given data",
             draws=draws,
             method=method,
+            settings=settings,
+            sandwiched=sandwiched,
             max_examples=max_examples,
             budget=budget,
             seed=seed,

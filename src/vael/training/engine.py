@@ -66,7 +66,7 @@ class Engine:
         self.bound = Bound(model, objective if training.warm_up <= 0 else objective.warmed(self.share)).to(self.device)
         self.rate = torch.tensor(training.learning_rate)
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=self.rate, weight_decay=training.weight_decay, fused=True
+            model.parameters(), lr=self.rate, weight_decay=training.weight_decay, eps=training.epsilon, fused=True
         )
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.step, self.slowdown, self.since_reset = 0, 1.0, 0
@@ -85,7 +85,9 @@ class Engine:
     def schedule(self, step: int) -> None:
         """Fill the tensors that change with the step, so that a captured graph sees them change."""
         training = self.training
-        rate = learning_rate_at(step, schedule=training.schedule, base=training.learning_rate, steps=training.steps)
+        rate = learning_rate_at(
+            step, schedule=training.schedule, base=training.learning_rate, steps=training.steps, stages=training.stages
+        )
         self.rate.fill_(rate * self.slowdown)
         self.share.fill_(warm_up_share(step, training.warm_up, cycle=training.cycle))
 

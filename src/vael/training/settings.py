@@ -14,8 +14,9 @@ class Training:
     """Training by AdamW on shuffled batches, with the best weights chosen by the validation bound.
 
     steps: Updates in all. batch: Examples in each; fewer when there are fewer.
-    learning_rate: At the start. schedule: "cosine", down to a hundredth of it, or "constant".
-    weight_decay: Of AdamW. clip: Largest norm of the gradient, in nats per example; 0 for none.
+    learning_rate: At the start. schedule: "cosine", down to a hundredth of it, "constant", or "stages", each three
+        times as long as the one before at a lower rate. stages: How many of them.
+    weight_decay, epsilon: Of AdamW. clip: Largest norm of the gradient, in nats per example; 0 for none.
     warm_up: Steps over which the rate's weight rises from 0 to its full value; 0 for none.
     cycles: How often the warm-up is gone through, at even distances; 1 for once (Fu et al. 2019, arXiv 1903.10145).
     evaluate_every: Steps between two looks at the validation split, each followed by a checkpoint.
@@ -28,7 +29,9 @@ class Training:
     batch: int = 128
     learning_rate: float = 1e-3
     schedule: Schedule = "cosine"
+    stages: int = 1
     weight_decay: float = 0.0
+    epsilon: float = 1e-8
     clip: float = 1000.0
     warm_up: int = 0
     cycles: int = 1
@@ -38,15 +41,15 @@ class Training:
 
     def __post_init__(self) -> None:
         least = {"steps": 1, "batch": 1, "evaluate_every": 1, "weight_decay": 0, "clip": 0, "warm_up": 0, "patience": 0}
-        least["cycles"] = 1
+        least |= {"cycles": 1, "stages": 1, "epsilon": 0}
         for name, low in least.items():
-            if name not in ("weight_decay", "clip") and not isinstance(getattr(self, name), int):
+            if name not in ("weight_decay", "clip", "epsilon") and not isinstance(getattr(self, name), int):
                 raise RecipeError(f"Training: {name} must be a whole number, got {getattr(self, name)!r}.")
             if not getattr(self, name) >= low:
                 raise RecipeError(f"Training: {name} must be at least {low}, got {getattr(self, name)}.")
         if not 0 < self.learning_rate < float("inf"):
             raise RecipeError(f"Training: learning_rate must be above 0, got {self.learning_rate}.")
-        for name, allowed in {"schedule": ("cosine", "constant"), "on_nan": ("rewind", "stop")}.items():
+        for name, allowed in {"schedule": ("cosine", "constant", "stages"), "on_nan": ("rewind", "stop")}.items():
             if getattr(self, name) not in allowed:
                 raise RecipeError(f"Training: {name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")
 
