@@ -7,7 +7,7 @@ import torch
 from worlds import bars, matched, split_of
 
 from vael.inference import begin_at, em
-from vael.models.classical import binary_sparse_coding
+from vael.models.classical import binary_sparse_coding, spike_slab_sparse_coding
 
 
 def test_a_picture_of_bars_is_the_sum_of_those_that_are_on():
@@ -24,6 +24,16 @@ def test_binary_sparse_coding_finds_every_bar():
     model, split = binary_sparse_coding(16, 8, on=0.25).double(), split_of(x)
     begin_at(model, split, starts=6, seed=0)
     em(model, split, steps=200)
+    found = model.likelihood.network.head.weight.detach().T
+    assert matched(found, fields).min() > 0.99
+    assert abs(float(model.likelihood.noise_scale(x).detach()) - 0.1) < 0.01
+
+
+def test_spike_and_slab_finds_every_bar_of_any_height_and_sign():
+    x, fields = bars(side=3, rows=500, on=0.3, noise=0.1, seed=1, slab=True)
+    model, split = spike_slab_sparse_coding(9, 6, on=0.3).double(), split_of(x)
+    begin_at(model, split, starts=6, seed=0)
+    em(model, split, steps=300)
     found = model.likelihood.network.head.weight.detach().T
     assert matched(found, fields).min() > 0.99
     assert abs(float(model.likelihood.noise_scale(x).detach()) - 0.1) < 0.01

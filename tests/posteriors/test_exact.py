@@ -13,10 +13,21 @@ from worlds import Linear, cubature_for
 
 from vael import ELBO, IWAE, VAE, Batch, RecipeError
 from vael.likelihoods import Bernoulli, Gaussian
-from vael.models.classical import binary_sparse_coding, factor_analysis, gaussian_mixture, probabilistic_pca
+from vael.models.classical import (
+    binary_sparse_coding,
+    factor_analysis,
+    gaussian_mixture,
+    probabilistic_pca,
+    spike_slab_sparse_coding,
+)
 from vael.networks import MLP
-from vael.posteriors import EnumeratedPosterior, FullGaussianPosterior, LinearGaussianPosterior
-from vael.priors import BernoulliPrior, CategoricalPrior, GaussianPrior
+from vael.posteriors import (
+    EnumeratedPosterior,
+    FullGaussianPosterior,
+    LinearGaussianPosterior,
+    SpikeSlabPosterior,
+)
+from vael.priors import BernoulliPrior, CategoricalPrior, GaussianPrior, SpikeSlabPrior
 from vael.runs.recipe import build_model, describe_model
 
 F64 = torch.float64
@@ -56,6 +67,7 @@ CLASSICAL = {
     "mixture": lambda: random(gaussian_mixture(5, 3)),
     "mixture_shared": lambda: random(gaussian_mixture(5, 4, scale="shared")),
     "sparse": lambda: random(binary_sparse_coding(5, 4)),
+    "spike_slab": lambda: random(spike_slab_sparse_coding(5, 3)),
     "bernoulli_mixture": lambda: random(
         VAE(CategoricalPrior(3, learned=True), Bernoulli(MLP(3, [], 5)), EnumeratedPosterior(3))
     ),
@@ -158,6 +170,31 @@ def test_all_states_of_binary_sparse_coding_add_up_to_log_px():
     assert_close(IWAE()(terms), total.log(), **ROUNDING)
 
 
+def test_spike_and_slab_is_the_sum_over_patterns_of_gaussians():
+    """log Σ_s p(s) N(x; b, W S Wᵀ + σ² I), E[z|x] = Σ_s p(s|x) S Wᵀ C_s⁻¹ (x − b), by numpy; also with holes."""
+    model = random(spike_slab_sparse_coding(5, 3))
+    x, (weight, bias) = data(model), (p.detach().numpy() for p in model.likelihood.network.head.parameters())
+    noise = float(model.likelihood.noise_scale(x).detach()) ** 2
+    on = torch.sigmoid(model.prior.logits).detach().numpy()
+    for seen in (np.ones(5, dtype=bool), np.array([True, False, True, True, False])):
+        log_joint, means = np.zeros((8, 6)), np.zeros((8, 6, 3))
+        away = x.numpy()[:, seen] - bias[seen]
+        for state in range(8):
+            z = np.array([state >> j & 1 for j in range(3)])
+            part = weight[seen] * z
+            covariance = part @ part.T + noise * np.eye(seen.sum())
+            solved = np.linalg.solve(covariance, away.T).T
+            quadratic, log_det = (away * solved).sum(1), np.linalg.slogdet(2 * np.pi * covariance)[1]
+            log_joint[state] = np.log(np.where(z, on, 1 - on)).sum() - 0.5 * (log_det + quadratic)
+            means[state] = solved @ part
+        log_px = np.logaddexp.reduce(log_joint, axis=0)
+        mean = (np.exp(log_joint - log_px)[..., None] * means).sum(0)
+        batch = Batch(x, observed=torch.from_numpy(seen).expand(6, 5))
+        terms = model.terms(batch, model.noise(3, 6, seed=0))
+        assert_close(terms.log_w.detach(), torch.from_numpy(log_px).expand(3, 6), **ROUNDING)
+        assert_close(terms.latents[0].q.mean.detach(), torch.from_numpy(mean), **ROUNDING)
+
+
 @every
 def test_neighbours_are_no_submodules_and_follow_type_copy_and_training(name):
     model = CLASSICAL[name]()
@@ -199,6 +236,9 @@ def test_a_recipe_builds_the_model_again(name):
             "a number, shared or per_feature, got 'per_example'",
         ),
         (BernoulliPrior(2), Gaussian(MLP(2, [], 4)), LinearGaussianPosterior(2), "normal prior, got BernoulliPrior"),
+        (GaussianPrior(2), Gaussian(MLP(2, [], 4)), SpikeSlabPosterior(2), "needs SpikeSlabPrior, got GaussianPrior"),
+        (SpikeSlabPrior(2), Gaussian(MLP(2, [5], 4)), SpikeSlabPosterior(2), "needs an affine decoder"),
+        (SpikeSlabPrior(13), Gaussian(MLP(13, [], 4)), SpikeSlabPosterior(13), "at most 12 latents, got 13"),
         (GaussianPrior(2), Gaussian(MLP(2, [], 4)), EnumeratedPosterior(2), "can be listed, .*got GaussianPrior"),
     ],
 )  # fmt: skip

@@ -39,8 +39,9 @@ from vael.posteriors import (
     GaussianPosterior,
     LinearGaussianPosterior,
     LowRankGaussianPosterior,
+    SpikeSlabPosterior,
 )
-from vael.priors import GaussianPrior
+from vael.priors import GaussianPrior, SpikeSlabPrior
 from vael.runs.recipe import ROOMS, build, build_model, describe, describe_model, members, with_settings
 
 
@@ -53,7 +54,10 @@ def mixed():
 
 # One line, and a new member of a room is under every law below.
 REGISTER = {
-    "prior": {"gaussian": [GaussianPrior(3)]},
+    "prior": {
+        "gaussian": [GaussianPrior(3)],
+        "spike_slab": [SpikeSlabPrior(3), SpikeSlabPrior(3, 0.4, learned=True)],
+    },
     "likelihood": {
         "bernoulli": [Bernoulli(MLP(3, [5], 6)), Bernoulli(MLP(3, [5], (1, 2, 3)))],
         "grey_bernoulli": [GreyBernoulli(MLP(3, [], 6, activation="tanh"))],
@@ -100,6 +104,7 @@ REGISTER = {
         ],
         "enumerated": [EnumeratedPosterior(3)],
         "linear_gaussian": [LinearGaussianPosterior(3)],
+        "spike_slab": [SpikeSlabPosterior(3)],
     },
     "network": {
         "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2))],

@@ -14,6 +14,7 @@ from vael.distributions.logistic_mixture import LogisticMixture
 from vael.distributions.low_rank_gaussian import LowRankGaussian
 from vael.distributions.precise import PreciseBeta, PreciseGamma, PreciseNegativeBinomial, PrecisePoisson
 from vael.distributions.product import Product
+from vael.distributions.spike_slab import SpikedGaussians, SpikeSlab
 
 __all__ = [
     "BetaBinomial",
@@ -33,6 +34,8 @@ __all__ = [
     "PreciseNegativeBinomial",
     "PrecisePoisson",
     "Product",
+    "SpikeSlab",
+    "SpikedGaussians",
     "StandardGaussian",
     "closed_kl",
     "closed_unit_kl",

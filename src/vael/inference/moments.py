@@ -42,7 +42,7 @@ class Moments:
 
 def expect(model: VAE, split: Split, centre: Tensor) -> Moments:
     """The E-step over a settled `split`, x measured from `centre` `(F,)`."""
-    states = len(model.prior().every()) if model.posterior.enumerates else 1
+    states = getattr(model.posterior, "states", 1)
     size = max(1, AT_ONCE // (states * model.likelihood.dims))
     total: Moments | None = None
     for rows in positions(split, size):

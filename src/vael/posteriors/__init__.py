@@ -6,6 +6,7 @@ from vael.posteriors.exact import EnumeratedPosterior, ExactPosterior, LinearGau
 from vael.posteriors.full_gaussian import FullGaussianPosterior
 from vael.posteriors.gaussian import GaussianPosterior
 from vael.posteriors.low_rank_gaussian import LowRankGaussianPosterior
+from vael.posteriors.spike_slab import SpikeSlabPosterior
 
 __all__ = [
     "BernoulliPosterior",
@@ -18,4 +19,5 @@ __all__ = [
     "LinearGaussianPosterior",
     "LowRankGaussianPosterior",
     "Posterior",
+    "SpikeSlabPosterior",
 ]

@@ -48,6 +48,11 @@ class ExactPosterior(Posterior, ABC):
         return None
 
     @property
+    def states(self) -> int:
+        """How many states of z its law lists for each example; 1 where it lists none."""
+        return 1
+
+    @property
     def prior(self) -> Prior:
         return cast(Prior, self._bound()[0])
 
@@ -103,6 +108,10 @@ class EnumeratedPosterior(ExactPosterior):
 
     family = Listed
     enumerates = True
+
+    @property
+    def states(self) -> int:
+        return len(self.prior().every())
 
     def refusal(self, prior: Prior, likelihood: Likelihood) -> str | None:
         if hasattr(prior.family, "every"):
