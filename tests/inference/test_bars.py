@@ -8,6 +8,7 @@ from worlds import bars, matched, split_of
 
 from vael.inference import begin_at, em
 from vael.models.classical import binary_sparse_coding, spike_slab_sparse_coding
+from vael.posteriors import TruncatedPosterior
 
 
 def test_a_picture_of_bars_is_the_sum_of_those_that_are_on():
@@ -37,3 +38,11 @@ def test_spike_and_slab_finds_every_bar_of_any_height_and_sign():
     found = model.likelihood.network.head.weight.detach().T
     assert matched(found, fields).min() > 0.99
     assert abs(float(model.likelihood.noise_scale(x).detach()) - 0.1) < 0.01
+
+
+def test_an_eighth_of_the_states_is_enough_to_find_every_bar():
+    x, fields = bars(side=4, rows=400, on=0.25, noise=0.1, seed=0)
+    model = binary_sparse_coding(16, 8, on=0.25, posterior=TruncatedPosterior(8, states=32)).double()
+    begin_at(model, split_of(x), starts=6, seed=0)
+    em(model, split_of(x), steps=200)
+    assert matched(model.likelihood.network.head.weight.detach().T, fields).min() > 0.99

@@ -40,6 +40,7 @@ from vael.posteriors import (
     LinearGaussianPosterior,
     LowRankGaussianPosterior,
     SpikeSlabPosterior,
+    TruncatedPosterior,
 )
 from vael.priors import GaussianPrior, SpikeSlabPrior
 from vael.runs.recipe import ROOMS, build, build_model, describe, describe_model, members, with_settings
@@ -105,6 +106,7 @@ REGISTER = {
         "enumerated": [EnumeratedPosterior(3)],
         "linear_gaussian": [LinearGaussianPosterior(3)],
         "spike_slab": [SpikeSlabPosterior(3)],
+        "truncated": [TruncatedPosterior(6), TruncatedPosterior(3, states=4, generations=2, seed=1)],
     },
     "network": {
         "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2))],

@@ -104,7 +104,10 @@ class SpikedGaussians(Distribution):
         log_weight, loc, root = self._of(number)
         white = torch.linalg.solve_triangular(root, (value - loc).unsqueeze(-1), upper=False).squeeze(-1)
         log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return log_weight - 0.5 * white.square().sum(-1) - log_det - 0.5 * LOG_2PI * on.sum(-1, dtype=white.dtype)
+        log_prob: Tensor = (
+            log_weight - 0.5 * white.square().sum(-1) - log_det - 0.5 * LOG_2PI * on.sum(-1, dtype=white.dtype)
+        )
+        return log_prob
 
     def from_noise(self, eps: Tensor) -> Tensor:
         """z `(K, B, D)` from standard normal `eps` of that shape: its first number says which pattern, by Φ.
@@ -120,7 +123,8 @@ class SpikedGaussians(Distribution):
         first = ndtri(rest.clamp(least, 1 - least)).unsqueeze(-1)
         _, loc, root = self._of(number)
         z = loc + (root @ torch.cat([first, eps[..., 1:]], -1).unsqueeze(-1)).squeeze(-1)
-        return z * self.patterns[number]
+        drawn: Tensor = z * self.patterns[number]
+        return drawn
 
     def _of(self, number: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(log P, loc, root) of the patterns numbered `(K, B)`."""

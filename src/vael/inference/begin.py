@@ -10,7 +10,7 @@ from vael.data.dataset import Split
 from vael.errors import RecipeError
 from vael.inference.em import check, feature_means, whole
 from vael.inference.maximise import head, maximise, set_scale, unfloored
-from vael.inference.moments import expect
+from vael.inference.truncated import e_step_of
 from vael.likelihoods.gaussian import Gaussian
 from vael.models.vae import VAE
 from vael.noise import stream
@@ -76,9 +76,9 @@ def deviation(squares: Tensor, count: Tensor) -> Tensor:
 def cooled(model: VAE, split: Split, cooling: int) -> float:
     """Mean log p(x) after EM under a falling bound on σ, and a few steps without it."""
     x, seen = whole(split)
-    centre = feature_means(split)
+    centre, e_step = feature_means(split), e_step_of(model)
     hot = float((torch.where(seen, x - centre, torch.zeros_like(x)).square().sum() / seen.sum()).sqrt())
     for step in range(cooling + cooling // 4 + 1):
-        moments = expect(model, split, centre)
+        moments = e_step(model, split, centre)
         maximise(model, moments, centre, least=hot * max(0.0, 1 - step / max(cooling, 1)))
-    return expect(model, split, centre).mean_log_px
+    return e_step(model, split, centre).mean_log_px

@@ -8,10 +8,10 @@ from torch import Tensor
 from vael.data.dataset import Split
 from vael.errors import RecipeError
 from vael.inference.maximise import maximise, not_closed
-from vael.inference.moments import expect
+from vael.inference.truncated import e_step_of
 from vael.likelihoods.base import masked_mean
 from vael.models.vae import VAE
-from vael.posteriors.exact import ExactPosterior
+from vael.posteriors.exact import ComputedPosterior
 
 
 def em(model: VAE, split: Split, *, steps: int = 1000, tolerance: float = 1e-8) -> list[float]:
@@ -19,8 +19,9 @@ def em(model: VAE, split: Split, *, steps: int = 1000, tolerance: float = 1e-8) 
 
         E: q(z|x) = p(z|x)        M: parameters = argmax Σ_x E_q[log p(x, z)]
 
-    log p never decreases. The work is done in float64, whatever the model's own type. A feature that is missing in an
-    example takes no part in that example's E and M.
+    log p never decreases. A `TruncatedPosterior` is not exact: then it is its bound of log p that never decreases, and
+    each example keeps its states from step to step. The work is done in float64, whatever the model's own type. A
+    feature that is missing in an example takes no part in that example's E and M.
 
     model: An affine Gaussian decoder under an exact posterior, such as those of `vael.models.classical`; it goes on
         from the weights that it has, see `begin_at`.
@@ -34,9 +35,9 @@ def em(model: VAE, split: Split, *, steps: int = 1000, tolerance: float = 1e-8) 
     work, split = copy.deepcopy(model).double().eval(), split.settled(seed=0)
     history: list[float] = []
     with torch.no_grad():
-        centre = feature_means(split)
+        centre, e_step = feature_means(split), e_step_of(work)
         for step in range(steps + 1):
-            moments = expect(work, split, centre)
+            moments = e_step(work, split, centre)
             history.append(moments.mean_log_px)
             if step == steps or (step and history[-1] - history[-2] < tolerance):
                 break
@@ -47,7 +48,7 @@ def em(model: VAE, split: Split, *, steps: int = 1000, tolerance: float = 1e-8) 
 
 def check(model: VAE, steps: int) -> None:
     """Raise RecipeError unless `em` can fit `model` in at least one step."""
-    if not isinstance(model.posterior, ExactPosterior):
+    if not isinstance(model.posterior, ComputedPosterior):
         raise RecipeError(
             f"em: needs the model's exact posterior, got {type(model.posterior).__name__}, which is learned.\n"
             f"  Build the model with vael.models.classical, or fit it by gradient with vael.fit."

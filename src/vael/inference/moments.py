@@ -1,6 +1,7 @@
 """What the maximisation needs to know of the examples and their latents: sums over the data, in float64."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,19 +47,23 @@ def expect(model: VAE, split: Split, centre: Tensor) -> Moments:
     size = max(1, AT_ONCE // (states * model.likelihood.dims))
     total: Moments | None = None
     for rows in positions(split, size):
-        batch = split.batch(rows)
-        found = of_batch(model, Batch(batch.x.double(), batch.observed), centre)
-        found = Moments(**{**vars(found), "log_px": found.log_px + split.log_jacobian[rows].sum()})
+        batch = double(split.batch(rows))
+        terms = model.terms(batch, Noise((batch.x.new_zeros(1, len(batch), model.latent),)))
+        # That of any weight, or the sum over an enumerated latent.
+        log_px = (terms.log_w + terms.log_measure).logsumexp(0) + split.log_jacobian[rows]
+        found = of_law(terms.latents[0].q, log_px, batch, centre)
         total = found if total is None else total + found
     assert total is not None
     return total
 
 
-def of_batch(model: VAE, batch: Batch, centre: Tensor) -> Moments:
-    """The moments of one batch; its log p(x) is that of any weight, or the sum over an enumerated latent."""
-    terms = model.terms(batch, Noise((batch.x.new_zeros(1, len(batch), model.latent),)))
-    log_px = (terms.log_w + terms.log_measure).logsumexp(0)
-    q = terms.latents[0].q
+def double(batch: Batch) -> Batch:
+    """x and what is observed of it, in float64."""
+    return Batch(batch.x.double(), batch.observed)
+
+
+def of_law(q: Any, log_px: Tensor, batch: Batch, centre: Tensor) -> Moments:
+    """The moments of one batch under its q(z|x), which has a mean and a covariance; log_px `(B,)`."""
     mean, covariance = q.mean, q.covariance
     extended = torch.cat([mean, torch.ones_like(mean[:, :1])], -1)
     x = batch.x.flatten(1) - centre

@@ -2,15 +2,17 @@
 
 from vael.posteriors.base import EncodedPosterior, Posterior
 from vael.posteriors.discrete import BernoulliPosterior, CategoricalPosterior
-from vael.posteriors.exact import EnumeratedPosterior, ExactPosterior, LinearGaussianPosterior
+from vael.posteriors.exact import ComputedPosterior, EnumeratedPosterior, ExactPosterior, LinearGaussianPosterior
 from vael.posteriors.full_gaussian import FullGaussianPosterior
 from vael.posteriors.gaussian import GaussianPosterior
 from vael.posteriors.low_rank_gaussian import LowRankGaussianPosterior
 from vael.posteriors.spike_slab import SpikeSlabPosterior
+from vael.posteriors.truncated import TruncatedPosterior
 
 __all__ = [
     "BernoulliPosterior",
     "CategoricalPosterior",
+    "ComputedPosterior",
     "EncodedPosterior",
     "EnumeratedPosterior",
     "ExactPosterior",
@@ -20,4 +22,5 @@ __all__ = [
     "LowRankGaussianPosterior",
     "Posterior",
     "SpikeSlabPosterior",
+    "TruncatedPosterior",
 ]

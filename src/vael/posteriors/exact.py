@@ -18,15 +18,13 @@ from vael.posteriors.base import Posterior
 from vael.priors.base import Prior
 
 
-class ExactPosterior(Posterior, ABC):
-    """p(z|x) = p(z) p(x|z) / p(x), computed from the prior and the likelihood of the model it joins.
-
-    It has no parameters of its own, and every log-weight log p(x, z) − log q(z|x) is log p(x), whatever z.
+class ComputedPosterior(Posterior, ABC):
+    """A q(z|x) without parameters: computed from the prior and the likelihood of the model it joins.
 
     Args:
         latent: D, the size of z.
 
-    Raises RecipeError when D is below 1, or when the model has no such p(z|x).
+    Raises RecipeError when D is below 1, or when prior and likelihood are not what it can be computed from.
     """
 
     def __init__(self, latent: int) -> None:
@@ -44,7 +42,7 @@ class ExactPosterior(Posterior, ABC):
         self.neighbours = (prior, likelihood)
 
     def refusal(self, prior: Prior, likelihood: Likelihood) -> str | None:
-        """Why p(z|x) is not of this form for these two, in words, or None."""
+        """Why q(z|x) cannot be computed from these two, in words, or None."""
         return None
 
     @property
@@ -67,6 +65,10 @@ class ExactPosterior(Posterior, ABC):
                 f"  Give it to a VAE: VAE(prior, likelihood, {type(self).__name__}({self.latent}))."
             )
         return self.neighbours
+
+
+class ExactPosterior(ComputedPosterior, ABC):
+    """p(z|x) = p(z) p(x|z) / p(x): every log-weight log p(x, z) − log q(z|x) is log p(x), whatever z."""
 
 
 class LinearGaussianPosterior(ExactPosterior):
