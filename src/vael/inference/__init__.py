@@ -2,15 +2,22 @@
 
 from vael.inference.begin import begin_at
 from vael.inference.em import em
+from vael.inference.full_bayes import FullBayes, WeightPosterior
 from vael.inference.hmc import HMC, Move, find_steps, hamiltonian, noise_of, sample_posterior
+from vael.inference.mcem import MCEM
 from vael.inference.path import Path, Place, path_to_posterior
 from vael.inference.principal_components import principal_components
+from vael.inference.wake_sleep import WakeSleep
 
 __all__ = [
     "HMC",
+    "MCEM",
+    "FullBayes",
     "Move",
     "Path",
     "Place",
+    "WakeSleep",
+    "WeightPosterior",
     "begin_at",
     "em",
     "find_steps",
