@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vael.version import __version__
 
 if TYPE_CHECKING:
+    from vael.approximation import Approximation, approximate
     from vael.data import Batch, Schema
     from vael.errors import (
         DamagedFile,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 else:
     # Found when they are first asked for, so that `vael --help` answers without waiting a second or two for torch.
     HOMES = {
+        "approximation": ["Approximation", "approximate"],
         "data": ["Batch", "Schema"],
         "errors": [
             "DamagedFile",
@@ -66,6 +68,7 @@ __all__ = [
     "ELBO",
     "IWAE",
     "VAE",
+    "Approximation",
     "Batch",
     "Beta",
     "Capacity",
@@ -85,6 +88,7 @@ __all__ = [
     "VaelError",
     "WriteError",
     "__version__",
+    "approximate",
     "compare",
     "evaluate",
     "fit",

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from vael.data.dataset import Split, positions
+from vael.diagnostics.gaps import DRAWS
+from vael.diagnostics.gaps import gaps as find_gaps
 from vael.diagnostics.units import active_units, posterior_mean, unit_rates
 from vael.errors import RecipeError
 from vael.evidence import Annealed, Estimate, Estimator, Exact, closed_form, estimator, sandwich
@@ -23,6 +25,7 @@ Method = str | Estimator  # a kind of vael.evidence, "auto", or an estimator its
 EXAMPLES_AT_ONCE = 500
 PILOT_EXAMPLES = 4
 FEW = 10  # weights: an effective sample size below it makes log p(x) of an example a loose bound
+GAPS = ("inference", "approximation", "amortisation")
 NO_DENSITY = "grey values under Bernoulli have no density"
 
 
@@ -117,6 +120,7 @@ class Evaluation:
     active_units: int
     rate_per_unit: list[float] | None
     sandwich: dict[str, Any] | None
+    gaps: dict[str, Number] | None
     warnings: list[str]
     reasons: dict[str, str]
     unit: str = "nats per example"
@@ -146,6 +150,10 @@ class Evaluation:
         if self.sandwich is not None:
             gap = Number(**self.sandwich["gap"])
             rows.append(("sandwich", f"gap {_signed(gap)} nats on {self.sandwich['examples']} simulated examples"))
+        if self.gaps is not None:
+            told = {name: _signed(number) for name, number in self.gaps.items()}
+            rows.append(("inference gap", f"{told['inference']} nats = approximation {told['approximation']}"))
+            rows.append(("", f"+ amortisation {told['amortisation']}"))
         if self.bits_per_dim is not None:
             rows.append(("bits/dim", f"{self.bits_per_dim:.4f} per observed feature of {self.dims} (from log p(x))"))
         rows.append(("active units", f"{self.active_units} of {self.latent}"))
@@ -180,6 +188,7 @@ def evaluate(
     max_examples: int | None = None,
     budget: float = 60.0,
     sandwiched: int = 0,
+    gaps: bool = False,
     seed: int = 0,
     discrete: bool = False,
 ) -> Evaluation:
@@ -194,7 +203,8 @@ def evaluate(
     name: The split's name, for the report. draws: As many and no fewer, where the method takes draws; its own default
     when left out. method: A kind of `vael.evidence`, such as "annealed", or an estimator. settings: Its other
     arguments. sandwiched: Simulated examples on which annealing from below and from above brackets log p(x); 0 for
-    none. discrete: Whether log p(x) is a log-probability, so bits/dim exist.
+    none. gaps: Also split log p(x) − ELBO into what q's family and what the encoder lacks, on the same examples.
+    discrete: Whether log p(x) is a log-probability, so bits/dim exist.
     Raises RecipeError on an unknown method, a budget that buys nothing, or a method that has no answer here.
     """
     if not budget > 0:
@@ -206,12 +216,15 @@ def evaluate(
     found = bounds(model, split, seed=seed)
     means, units = latents(model, split)
     reasons = {} if model.likelihood.has_density() else {"evidence": NO_DENSITY}
-    evidence, bracket = None, None
+    evidence, bracket, parts = None, None, None
     notes: list[str] = []
     if not reasons:
         notes = how.forewarn(model, split) if hasattr(how, "forewarn") else []
         chosen = subset(model, split, how, max_examples, budget, seed)
-        evidence = to_whole(how(model, split.rows(chosen), seed=seed), found.elbo, chosen)
+        log_px = how(model, split.rows(chosen), seed=seed)
+        evidence = to_whole(log_px, found.elbo, chosen)
+        if gaps:
+            parts = find_gaps(model, split.rows(chosen), log_px.value, seed=seed)
         if sandwiched:
             bracket = sandwich(model, how if isinstance(how, Annealed) else Annealed(), sandwiched, seed=seed)
     dims, active = model.likelihood.dims, active_units(means)
@@ -237,6 +250,7 @@ def evaluate(
         active_units=active,
         rate_per_unit=None if units is None else [round(rate, 6) for rate in units.tolist()],
         sandwich=None if bracket is None else bracket.to_json(),
+        gaps=None if parts is None else {name: Number.of(getattr(parts, name), DRAWS) for name in GAPS},
         warnings=[*notes, *_warnings(evidence, found, active, len(split))],
         reasons=reasons,
     )

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.testing import assert_close
 from worlds import Linear, Wave, split_of
 
-from vael import VAE, RecipeError
+from vael import VAE, Batch, RecipeError
 from vael.evidence import Annealed, Importance, Thermodynamic, sandwich
-from vael.evidence.annealed import schedule
-from vael.inference import Path, Place, path_to_posterior
+from vael.evidence.annealed import schedule, simulated
+from vael.inference import Path, Place, find_steps, hamiltonian, noise_of, path_to_posterior
 from vael.likelihoods import Bernoulli
 from vael.networks import MLP
 from vael.posteriors import BernoulliPosterior
@@ -46,7 +46,7 @@ def test_perfect_moves_give_the_golden_means_forwards_and_backwards(temperatures
     """3 standard errors of independent chains, themselves below 0.2 nats."""
     chains = {1: 10_000, 10: 4000, 100: 600}[temperatures]
     annealed = Annealed(temperatures=temperatures, chains=chains, spacing="uniform", move=Perfect())
-    path = path_to_posterior(WORLD.model(), _batch(X))
+    path = path_to_posterior(WORLD.model(), Batch(X))
     eps = torch.randn(chains, 1, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     forward = annealed.log_weights(path, [0])
     backward = annealed.log_weights(path, [0], back_from=at_temperature(1.0, eps))
@@ -59,26 +59,26 @@ def test_perfect_moves_give_the_golden_means_forwards_and_backwards(temperatures
 
 
 def test_a_thousand_temperatures_give_the_golden_sandwich_and_integral():
-    annealed = Annealed(temperatures=1000, chains=200, spacing="uniform", move=Perfect())
-    log_w = annealed.log_weights(path_to_posterior(WORLD.model(), _batch(X)), [0])
-    error = float(log_w.std()) / 200**0.5
+    annealed = Annealed(temperatures=1000, chains=60, spacing="uniform", move=Perfect())
+    log_w = annealed.log_weights(path_to_posterior(WORLD.model(), Batch(X)), [0])
+    error = float(log_w.std()) / 60**0.5
     assert abs(float(log_w.mean()) + 10.483920) < 3 * error
-    assert error < 0.02
-    integral = Thermodynamic(temperatures=1000, chains=200, spacing="uniform", move=Perfect())
+    assert error < 0.03
+    integral = Thermodynamic(temperatures=1000, chains=60, spacing="uniform", move=Perfect())
     found = integral(WORLD.model(), split_of(X))
     assert abs(float(found.value) - LOG_PX) < 3 * float(found.monte_carlo_error)
-    assert float(found.monte_carlo_error) < 0.02
+    assert float(found.monte_carlo_error) < 0.03
 
 
-@pytest.mark.parametrize("temperatures", [1, 3, 30])
+@pytest.mark.parametrize(("temperatures", "chains"), [(1, 20_000), (3, 20_000), (20, 2000)])
 @pytest.mark.parametrize("start", ["prior", "encoder"])
-def test_the_mean_weight_is_p_of_x_for_any_number_of_temperatures(temperatures, start):
+def test_the_mean_weight_is_p_of_x_for_any_number_of_temperatures(temperatures, chains, start):
     """E[w] = p(x), however bad the moves: 4 standard errors of the ratio, itself below 0.1."""
     model = WORLD.model(torch.tensor([0.8, -0.1]).double(), torch.tensor([0.5, 0.5]).double())
-    annealed = Annealed(temperatures=temperatures, chains=20_000, leapfrog=1, start=start)
-    path = path_to_posterior(model, _batch(X), start=start)
+    annealed = Annealed(temperatures=temperatures, chains=chains, leapfrog=1, start=start)
+    path = path_to_posterior(model, Batch(X), start=start)
     ratio = torch.exp(annealed.log_weights(path, [0]) - LOG_PX)
-    error = float(ratio.std()) / 20_000**0.5
+    error = float(ratio.std()) / chains**0.5
     assert abs(float(ratio.mean()) - 1) < 4 * error
     assert error < (0.1 if temperatures > 1 or start == "encoder" else 0.3)
 
@@ -88,8 +88,6 @@ def test_hamiltonian_chains_bracket_the_truth_of_a_linear_model():
     found = sandwich(world.model(), Annealed(temperatures=60, chains=8), 40)
     assert float(found.gap.mean()) < 1.0
     assert float(found.gap.mean()) > -3 * float(found.gap.std()) / 40**0.5
-    from vael.evidence.annealed import simulated
-
     _, x = simulated(world.model(), 40, 0)
     for side, sign in ((found.lower, 1), (found.upper, -1)):
         off = sign * (world.log_px(x) - side.value)  # above 0 in expectation
@@ -124,24 +122,20 @@ def test_annealing_beats_importance_sampling_where_the_encoder_is_poor():
 
 
 def test_moves_are_accepted_as_often_as_was_asked():
-    from vael.inference import find_steps, hamiltonian, noise_of
-
     model, x = Linear.random(10, 30).model(), Linear.random(10, 30).sample(6)
-    path = path_to_posterior(model, _batch(x), start="encoder")
-    noise = noise_of(range(6), 30, 12, seed=0, purpose="test", like=path.goal_width)
+    path = path_to_posterior(model, Batch(x), start="encoder")
+    noise = noise_of(range(6), 20, 12, seed=0, purpose="test", like=path.goal_width)
     place = path.at(path.draw(next(noise)[..., :-2]))
-    for wanted in (0.5, 0.65, 0.9):
-        hmc = find_steps(path, place, noise, (1.0,), leapfrog=10, acceptance=wanted, moves=60)
+    for wanted in (0.65, 0.9):
+        hmc = find_steps(path, place, noise, (1.0,), leapfrog=10, acceptance=wanted, moves=40)
         taken = torch.stack(
-            [hamiltonian(place, 1.0, path, next(noise), step=hmc.step(1.0), leapfrog=10)[1] for _ in range(20)]
+            [hamiltonian(place, 1.0, path, next(noise), step=hmc.step(1.0), leapfrog=10)[1] for _ in range(10)]
         )
         assert abs(float(taken.mean()) - wanted) < 0.08
 
 
 def test_a_move_leaves_its_target_unchanged_and_its_energy_error_is_of_second_order():
-    from vael.inference import hamiltonian, noise_of
-
-    path = path_to_posterior(WORLD.model(), _batch(X))
+    path = path_to_posterior(WORLD.model(), Batch(X))
     noise = noise_of([0], 20_000, 4, seed=1, purpose="test", like=path.goal_width)
     place = path.at(at_temperature(0.5, next(noise)[..., :-2]))
     moved = place
@@ -200,9 +194,3 @@ def test_discrete_latents_are_refused_in_words():
 def test_arguments_out_of_range_are_refused(arguments, message):
     with pytest.raises(RecipeError, match=message):
         Annealed(**arguments)
-
-
-def _batch(x: Tensor):
-    from vael import Batch
-
-    return Batch(x)

@@ -20,6 +20,7 @@ def evaluate(
         list[str] | None, Parameter(name="--set", negative="", help="KEY=VALUE: an argument of the method; repeatable.")
     ] = None,
     sandwich: Annotated[int, Parameter(help="Simulated examples on which annealing brackets log p(x).")] = 0,
+    gaps: Annotated[bool, Parameter(negative="", help="Split log p(x) − ELBO by its causes.")] = False,
     max_examples: int | None = None,
     budget: Annotated[float, Parameter(help="Seconds to spend on log p(x) when --max-examples is not given.")] = 60.0,
     seed: Seed = 0,
@@ -52,7 +53,7 @@ def evaluate(
     found = load(run, device=device)
     result = found.evaluate(
         data, split=split, draws=draws, method=method, settings=values(set_ or [], "--set"),
-        max_examples=max_examples, budget=budget, sandwiched=sandwich, seed=seed,
+        max_examples=max_examples, budget=budget, sandwiched=sandwich, gaps=gaps, seed=seed,
     )  # fmt: skip
     if found.folder.state != "finished":
         note(f"note        {found.folder} is not finished ({found.folder.state}); these are its best weights so far")

@@ -42,14 +42,17 @@ def hamiltonian(
     stride = (step * (1 + JITTER * (2 * jitter - 1))).unsqueeze(-1)  # (C, B, 1)
     width = path.width(beta)
     before = place.log_density(beta) - 0.5 * momentum.square().sum(-1)
-    there = place
+    there, lost = place, torch.zeros_like(before, dtype=torch.bool)
     for _ in range(leapfrog):
         momentum = momentum + 0.5 * stride * width * there.slope(beta)
-        there = path.at(there.z + stride * width * momentum)
+        z = there.z + stride * width * momentum
+        # A trajectory that runs away is refused in the end; until then it waits where densities are defined.
+        lost = lost | ~torch.isfinite(z).all(-1)
+        there = path.at(torch.where(lost.unsqueeze(-1), place.z, z))
         momentum = momentum + 0.5 * stride * width * there.slope(beta)
     after = there.log_density(beta) - 0.5 * momentum.square().sum(-1)
-    # A trajectory that left the numbers is refused like any other that lost its energy.
     accept = torch.nan_to_num(torch.exp(torch.clamp(after - before, max=0.0)), nan=0.0)
+    accept = torch.where(lost, torch.zeros_like(accept), accept)
     return there.where(uniform < accept, place), accept
 
 

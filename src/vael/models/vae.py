@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -109,6 +110,11 @@ class VAE(nn.Module):
                 f"{len(batch)} examples.\n  Make it with model.noise(draws, {len(batch)}, seed=…)."
             )
         q = self.posterior(batch.x, batch.given, batch.observed)
+        return self.terms_under(q, batch, noise, reparameterised=reparameterised)
+
+    def terms_under(self, q: Any, batch: Batch, noise: Noise, *, reparameterised: bool = True) -> Terms:
+        """The same with another q(z|x) of the posterior's family, found otherwise than by its encoder."""
+        (eps,) = noise.latents
         if self.posterior.enumerates:
             z = q.every()
             log_measure = q.log_prob(z)

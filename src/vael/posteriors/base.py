@@ -81,8 +81,8 @@ class EncodedPosterior(Posterior):
             latent += 1
         return latent
 
-    def forward(self, x: Tensor, given: Tensor | None = None, observed: Tensor | None = None) -> Distribution:
-        """Raises ShapeError when the network's output is not `(B, width)`."""
+    def outputs_of(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """The network's outputs `(B, width)`. Raises ShapeError when they have another shape."""
         name, wanted = type(self).__name__, self.width(self.latent)
         if self.network is None:
             raise RecipeError(f"{name}: has no encoder network.")
@@ -93,4 +93,7 @@ class EncodedPosterior(Posterior):
                 f"{name}: the network's output has shape {tuple(out.shape)}, expected (…, {wanted}).\n"
                 f"  {self.needs()}: give the network {wanted} outputs, or say another latent."
             )
-        return self.law(out)
+        return out
+
+    def forward(self, x: Tensor, given: Tensor | None = None, observed: Tensor | None = None) -> Distribution:
+        return self.law(self.outputs_of(x, observed))

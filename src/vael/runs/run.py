@@ -79,6 +79,7 @@ class Run:
         max_examples: int | None = None,
         budget: float = 60.0,
         sandwiched: int = 0,
+        gaps: bool = False,
         seed: int = 0,
     ) -> Evaluation:
         """The bound, log p(x) and their errors on a split of the run's data, or on other `data`; see vael.evaluate.
@@ -93,6 +94,7 @@ class Run:
             method=method,
             settings=settings,
             sandwiched=sandwiched,
+            gaps=gaps,
             max_examples=max_examples,
             budget=budget,
             seed=seed,
