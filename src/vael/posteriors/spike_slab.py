@@ -54,9 +54,15 @@ class SpikeSlabPosterior(ExactPosterior):
         inner = precision(weight, share) * both + (1 - patterns).diag_embed()  # the identity where a cause is off
         log_scale, _, root = inverse_root(inner)
         pull = patterns * (residual @ weight)  # (S, B, D)
-        white = (root.mT @ pull.unsqueeze(-1)).squeeze(-1)
+        white = rows_times(pull, root)  # Rᵀ h
         nothing = x.new_zeros(1, len(x), self.latent)
         log_joint = spikes.log_prob(patterns) + seen_log_px_z(self.likelihood, x, nothing, given, observed)
         log_joint = log_joint + 0.5 * white.square().sum(-1) + log_scale.sum(-1)  # log_scale: −½ log |M_s|
-        loc = (root @ white.unsqueeze(-1)).squeeze(-1)
-        return SpikedGaussians(patterns[:, 0], log_joint, loc, root)
+        return SpikedGaussians(patterns[:, 0], log_joint, rows_times(white, root.mT), root)
+
+
+def rows_times(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Each of rows `(S, B, D)` times its matrix `(S, 1 or B, D, D)`; a matrix that all examples share, all at once."""
+    if matrix.shape[1] == 1:
+        return rows @ matrix[:, 0]
+    return (rows.unsqueeze(-2) @ matrix).squeeze(-2)
