@@ -27,6 +27,8 @@ VERBS = {
     "reconstruct": "Write what the model makes of each example.",
     "interpolate": "Write examples along the way from one row to another.",
     "report": "Write one HTML page about a run: its numbers, curves, samples and latent space.",
+    "doctor": "Say what is wrong with a run, why, and what to change.",
+    "curve": "Fit a model at each of several weights of the rate, and draw distortion over rate.",
     "compare": "Set runs side by side, with paired errors of their differences.",
     "recipes": "List the ready recipes.",
     "reproduce": "Fit a ready recipe again and compare with its expected figures.",

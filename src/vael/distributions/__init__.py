@@ -12,6 +12,13 @@ from vael.distributions.kl import closed_kl, closed_unit_kl, find_kl, find_unit_
 from vael.distributions.listed import Listed
 from vael.distributions.logistic_mixture import LogisticMixture
 from vael.distributions.low_rank_gaussian import LowRankGaussian
+from vael.distributions.minibatch import (
+    even_weights,
+    log_aggregated,
+    log_aggregated_units,
+    stratified_weights,
+    weighted_weights,
+)
 from vael.distributions.precise import PreciseBeta, PreciseGamma, PreciseNegativeBinomial, PrecisePoisson
 from vael.distributions.product import Product
 from vael.distributions.spike_slab import SpikedGaussians, SpikeSlab
@@ -40,10 +47,15 @@ __all__ = [
     "closed_kl",
     "closed_unit_kl",
     "discretized_logistic_log_prob",
+    "even_weights",
     "find_kl",
     "find_unit_kl",
+    "log_aggregated",
+    "log_aggregated_units",
     "log_end_integral",
     "log_integral",
     "log_interval",
     "log_sinhc",
+    "stratified_weights",
+    "weighted_weights",
 ]

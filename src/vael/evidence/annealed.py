@@ -21,7 +21,8 @@ Start = Literal["prior", "encoder"]
 Spacing = Literal["sigmoid", "uniform"]
 
 SIGMOID_REACH = 4.0  # β runs over σ(−4 … 4): short steps at both ends, where the law changes fastest
-STEP_PLACES = 15  # places on the path at which a pilot finds step sizes
+STEP_PLACES = 10  # places on the path at which a pilot finds step sizes
+PILOT_MOVES = 12  # at each of them
 PILOT_CHAINS = 4
 
 
@@ -106,8 +107,9 @@ class Walker:
         noise = self.noise(examples, path.goal_width, seed, "annealing pilot", PILOT_CHAINS)
         begin = path.at(path.draw(next(noise)[..., :-2]))
         return find_steps(
-            path, begin, noise, [betas[n] for n in places], leapfrog=self.leapfrog, acceptance=self.acceptance
-        )
+            path, begin, noise, [betas[n] for n in places], leapfrog=self.leapfrog,
+            acceptance=self.acceptance, moves=PILOT_MOVES,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ class Quadrature:
         p(x) = ∫ N(z; m, diag s²) g(z) dz ≈ Σ_n w_n g(m + s t_n),    g = p(x, z) / N(z; m, diag s²)
 
     "hermite" has the Gauss–Hermite nodes t and weights w of N(0, 1): exact for g a polynomial of degree 2 nodes − 1,
-    and the best for a posterior shaped like N(m, s²). "trapezoid" has even nodes on −12 … 12: for one much narrower than
-    s, or of several modes, where Hermite nodes lie too far apart. What is given as the Monte Carlo error is the
+    best for a posterior shaped like N(m, s²). "trapezoid" has even nodes on −12 … 12: for a posterior much narrower
+    than s, or of several modes, where Hermite nodes lie too far apart. What is given as the Monte Carlo error is the
     change from a rule of two thirds as many nodes.
 
     nodes: For each of the 1–3 latents. around: m and s of the "prior" (0 and 1), or of the "encoder".

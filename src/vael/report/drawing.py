@@ -77,6 +77,11 @@ def log_ticks(axis: Axis) -> None:
 
 def as_svg(figure: Figure) -> str:
     """The figure as a data: URI, transparent, without date or author."""
+    return data_uri(svg_of(figure), "image/svg+xml")
+
+
+def svg_of(figure: Figure) -> bytes:
+    """The figure as the content of an .svg file, without date or author."""
     # savefig would draw twice, the first time for the layout alone: a quarter of the page's time.
     engine = figure.get_layout_engine()
     assert engine is not None
@@ -84,7 +89,7 @@ def as_svg(figure: Figure) -> str:
     figure.set_layout_engine("none")
     held = io.BytesIO()
     FigureCanvasSVG(figure).print_svg(held, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return data_uri(held.getvalue(), "image/svg+xml")
+    return held.getvalue()
 
 
 def data_uri(content: bytes, kind: str = "image/png") -> str:

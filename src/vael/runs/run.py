@@ -14,10 +14,12 @@ from vael import applications, evaluation
 from vael.data import Data, Frame, Reading, Schema, Split, decode, fingerprint, prepare, source_rows
 from vael.data import encode as encode_frame
 from vael.data.sources import read_like
+from vael.diagnostics import Diagnosis
 from vael.errors import DamagedFile, DataError, RecipeError, WriteError
 from vael.evaluation import Evaluation, Method
 from vael.files import Json, load_json, read_bytes, save_json, sha256, write_bytes
 from vael.models import VAE
+from vael.runs.doctor import doctor
 from vael.runs.folder import RunFolder, latest_folder
 from vael.runs.recipe import build_model
 
@@ -107,6 +109,21 @@ class Run:
             except WriteError as error:  # a result in hand is worth more than its copy on disk
                 found.warnings.append(str(error))
         return found
+
+    def doctor(
+        self,
+        data: object | None = None,
+        *,
+        split: str | None = None,
+        draws: int = 200,
+        examples: int = 200,
+        seed: int = 0,
+    ) -> Diagnosis:
+        """What is wrong with the run, why and what to do, by a split of its data ("test") or by other `data`.
+
+        draws, examples: Of the importance sampling behind log p(x), by which over-fitting is told.
+        """
+        return doctor(self, data, split=split, draws=draws, examples=examples, seed=seed)
 
     def sample(self, count: int, *, seed: int = 0, mean: bool = False) -> Columns:
         """`count` new examples as columns of the user's own types and units; the same for the same seed.

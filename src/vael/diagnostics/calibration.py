@@ -1,0 +1,78 @@
+"""Whether q(z|x) is as sure as it should be, on examples whose z is known: simulation-based calibration."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vael.diagnostics.draws import at_rest, draw
+from vael.distributions.bits import Bits, OneHot
+from vael.errors import RecipeError
+from vael.models.vae import VAE
+from vael.noise import stream
+
+DRAWS = 99  # so that a rank is one of 100, and 50 % and 90 % are whole numbers of them
+BINS = 20
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Ranks of the true z_j among draws of q(z_j|x), for examples from the model itself.
+
+    counts: How many fell in each twentieth of the ranks, `(D, 20)`; all alike where q(z|x) = p(z|x).
+    p_value: Of the χ² test that they are, `(D,)`. half, most: share of the examples whose z_j lies in the central 50 %
+        and 90 % of q(z_j|x), `(D,)`; less where q is too narrow or off the mark, more where it is too wide.
+    """
+
+    counts: Tensor
+    p_value: Tensor
+    half: Tensor
+    most: Tensor
+    examples: int
+
+
+def calibration(model: VAE, *, examples: int = 2000, seed: int = 0) -> Calibration:
+    """Simulate z ~ p(z), x ~ p(x|z), and rank z among 99 draws of q(z|x), unit by unit.
+
+    For the exact posterior every rank 0 … 99 has the same probability. The model is judged by its own data: that it
+    fits yours is another question. Raises RecipeError for a latent of zeros and ones, whose ranks are ties.
+    Source: Talts et al. 2018, Validating Bayesian inference algorithms (arXiv 1804.06788).
+    """
+    prior = model.prior()
+    if isinstance(prior, Bits | OneHot):
+        raise RecipeError("calibration: z is discrete, so its rank among draws is a tie; it needs a continuous latent.")
+    found = []
+    with at_rest(model):
+        # Pieces of a fixed size: what an example gets depends on (seed, piece) alone.
+        for number, rows in enumerate(torch.arange(examples).split(500)):
+            generator = stream(seed, number, purpose="calibration")
+            like = model.noise(1, 1, seed=seed).latents[0]
+            eps = torch.randn((DRAWS + 1, len(rows), model.latent), dtype=like.dtype, generator=generator)
+            eps = eps.to(like.device)
+            z = draw(prior, eps[0])
+            source = stream(seed, number, purpose="calibration x", device=like.device)
+            x = model.likelihood.draw(model.likelihood(z), source).to(like.dtype)
+            found.append((draw(model.posterior(x), eps[1:]) < z).sum(0).cpu())
+    return of_ranks(torch.cat(found))
+
+
+def of_ranks(ranks: Tensor) -> Calibration:
+    """The verdict on ranks `(N, D)`, whole numbers 0 … 99."""
+    examples, units = ranks.shape
+    bins = ranks // ((DRAWS + 1) // BINS)
+    counts = torch.stack([torch.bincount(bins[:, unit], minlength=BINS) for unit in range(units)])
+    expected = examples / BINS
+    statistic = ((counts - expected).double().square() / expected).sum(1)
+    return Calibration(
+        counts=counts,
+        p_value=torch.special.gammaincc(torch.full_like(statistic, (BINS - 1) / 2), statistic / 2),
+        half=_inside(ranks, 0.5),
+        most=_inside(ranks, 0.9),
+        examples=examples,
+    )
+
+
+def _inside(ranks: Tensor, share: float) -> Tensor:
+    """The share of ranks in the central `share` of 0 … 99, `(D,)`."""
+    edge = round((1 - share) / 2 * (DRAWS + 1))
+    return ((ranks >= edge) & (ranks < DRAWS + 1 - edge)).double().mean(0)

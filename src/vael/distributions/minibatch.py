@@ -1,0 +1,76 @@
+"""The aggregated posterior q̄(z) = 1/N Σ_n q(z|x_n), from the posteriors of one minibatch.
+
+z_i ~ q(z|x_i) for example i of a batch of B; row i of the weights says how much each posterior of the batch counts:
+
+    q̄(z_i) ≈ Σ_m W_im q(z_i|x_m)
+
+Example i is always among those that speak of z_i, so it must not count for more than the 1/N it has in q̄.
+"""
+
+import torch
+from torch import Tensor
+
+from vael.errors import RecipeError
+
+
+def weighted_weights(batch: int, examples: int) -> Tensor:
+    """Every posterior of the batch counts 1/(N B), `(B, B)`: minibatch-weighted sampling.
+
+    Rows sum to 1/N, not to 1: of the examples outside the batch nothing is said, so in expectation q̄ comes out far too
+    small and total correlation and KL(q̄‖p) with it. The error is nearly a constant, which a gradient does not see.
+
+    Raises RecipeError unless 2 ≤ batch ≤ examples.
+    Source: Chen et al. 2018, Isolating sources of disentanglement in VAEs, appendix C.1 (arXiv 1802.04942).
+    """
+    _check("weighted_weights", batch, examples)
+    return torch.full((batch, batch), 1 / (examples * batch), dtype=torch.float64)
+
+
+def stratified_weights(batch: int, examples: int) -> Tensor:
+    """The example itself counts 1/N, the next one (N − M)/(N M), each other one 1/M, M = B − 1; `(B, B)`.
+
+        E Σ_m W_im q(z_i|x_m) = 1/N q(z_i|x_i) + [(M − 1)/M + (N − M)/(N M)] mean of the others = q̄(z_i),
+
+    since the bracket is (N − 1)/N: unbiased over batches drawn without replacement, and rows sum to 1. The 1/N stands
+    on the diagonal; ports of the authors' code have it in the first column, where it belongs to another example.
+
+    Raises RecipeError unless 2 ≤ batch ≤ examples.
+    Source: Chen et al. 2018, appendix C.2 (arXiv 1802.04942).
+    """
+    _check("stratified_weights", batch, examples)
+    others = batch - 1
+    weights = torch.full((batch, batch), 1 / others, dtype=torch.float64)
+    row = torch.arange(batch)
+    weights[row, row] = 1 / examples
+    weights[row, (row + 1) % batch] = (examples - others) / (examples * others)
+    return weights
+
+
+def even_weights(batch: int, examples: int) -> Tensor:
+    """The example itself counts 1/N, each other one (N − 1)/(N M), M = B − 1; `(B, B)`.
+
+    The mean of `stratified_weights` over which example comes next: unbiased as they are, with less variance, and for
+    B = N it is q̄ itself, which theirs are not.
+
+    Raises RecipeError unless 2 ≤ batch ≤ examples.
+    """
+    _check("even_weights", batch, examples)
+    weights = torch.full((batch, batch), (examples - 1) / (examples * (batch - 1)), dtype=torch.float64)
+    return weights.fill_diagonal_(1 / examples)
+
+
+def log_aggregated(log_q: Tensor, weights: Tensor) -> Tensor:
+    """log Σ_m W_im q(z_i|x_m) in nats, `(..., B)`, from log q(z_i|x_m) `(..., B, B)`, m last, and weights `(B, B)`."""
+    return torch.logsumexp(log_q + weights.to(log_q).log(), -1)
+
+
+def log_aggregated_units(log_q: Tensor, weights: Tensor) -> Tensor:
+    """The same for each unit alone, `(..., B, D)`, from log q_j(z_ij|x_m) `(..., B, B, D)`, m before the last axis."""
+    return log_aggregated(log_q.movedim(-1, 0), weights).movedim(0, -1)
+
+
+def _check(name: str, batch: int, examples: int) -> None:
+    if not 2 <= batch <= examples:
+        raise RecipeError(
+            f"{name}: needs a batch of at least 2 of the data's examples, got batch {batch} of {examples} examples."
+        )

@@ -1,0 +1,162 @@
+"""vael curve: a linear sweep lands on the analytic curve, a stopped one goes on, the picture holds what it measured."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vael
+from vael import DataError, RecipeError
+from vael.cli.app import run as command
+from vael.files import load_json
+from vael.report.tradeoff import pictures
+from vael.runs.curve import curve
+
+LINEAR = {"likelihood.network.hidden": [], "posterior.network.hidden": [], "likelihood.scale": 0.5}
+QUICK = {"steps": 20, "latent": 2, "likelihood": "gaussian"}
+
+
+def rows(examples=4000, seed=0):
+    """Linear-Gaussian rows, their two factors plain to see."""
+    rng = np.random.default_rng(seed)
+    weight = np.array([[1.0, 1, 1, 0, 0, 1], [0, 0, 1, 1, 1, -1]])
+    return rng.normal(size=(examples, 2)) @ weight + 0.5 * rng.normal(size=(examples, 6))
+
+
+@pytest.mark.parametrize(("scale", "betas"), [(0.5, [0.5, 3]), ("shared", [0.5, 1.5])])
+def test_linear_networks_end_on_the_analytic_curve(tmp_path, scale, betas):
+    settings = {**LINEAR, "likelihood.scale": scale}
+    found = curve(
+        rows(), betas=betas, output=tmp_path / "sweep", latent=2, likelihood="gaussian", settings=settings,
+        steps=1500, learning_rate=1e-2,
+    )  # fmt: skip
+    assert found.examples == 800
+    for place in found.places:
+        # Test rows are not training rows: four standard errors; and what 1500 steps leave.
+        assert place.distortion.standard_error < 0.12
+        assert abs(place.rate.value - place.predicted.rate) < 4 * place.rate.standard_error + 0.05, place.beta
+        assert abs(place.distortion.value - place.predicted.distortion) < 4 * place.distortion.standard_error + 0.05
+        assert place.active_units == place.predicted.active_units
+        assert place.elbo.value == pytest.approx(-place.rate.value - place.distortion.value)
+    rates = [place.rate.value for place in found.places]
+    assert rates == sorted(rates, reverse=True)
+    assert found.theory.points[0].beta == pytest.approx(0.25)
+
+
+def test_the_curve_speaks_of_the_users_own_units(tmp_path):
+    """Ten times the numbers: log 10 more distortion for each feature, the same rate, the analytic curve as well."""
+    near = curve(rows(200), betas=[1], output=tmp_path / "a", **QUICK)
+    far = curve(10 * rows(200), betas=[1], output=tmp_path / "b", **QUICK)
+    assert far.places[0].rate.value == pytest.approx(near.places[0].rate.value, abs=1e-3)
+    for one, other in ((near.places[0].distortion.value, far.places[0].distortion.value),
+                       (near.places[0].predicted.distortion, far.places[0].predicted.distortion)):  # fmt: skip
+        assert other - one == pytest.approx(6 * math.log(10), abs=1e-3)
+
+
+def test_values_on_a_grid_are_masses_on_both_sides(tmp_path):
+    """Rounded to hundredths, a cell holds its width times the density: both curves fall by the same."""
+    plain = curve(rows(2000), betas=[1], output=tmp_path / "a", latent=2, settings=LINEAR, steps=600)
+    grid = curve(rows(2000).round(2), betas=[1], output=tmp_path / "b", latent=2, settings=LINEAR, steps=600)
+    shift = -6 * math.log(0.01)
+    assert grid.places[0].distortion.value - plain.places[0].distortion.value == pytest.approx(shift, abs=0.05)
+    assert grid.places[0].predicted.distortion - plain.places[0].predicted.distortion == pytest.approx(shift, abs=0.05)
+
+
+def test_a_sweep_is_taken_up_where_it_ended(tmp_path, monkeypatch):
+    from vael.runs import curve as module
+
+    data = rows(120)
+    first = curve(data, betas=[1, 2], output=tmp_path / "sweep", **QUICK)
+    fitted = []
+    plain = module.fit
+    monkeypatch.setattr(module, "fit", lambda *a, **o: fitted.append(o["output"].name) or plain(*a, **o))
+    again = curve(data, betas=[1, 2, 4], output=tmp_path / "sweep", **QUICK)
+    assert fitted == ["beta-4"]
+    assert [place.rate for place in again.places[:2]] == [place.rate for place in first.places]
+
+
+def test_a_killed_run_is_resumed(tmp_path):
+    data = rows(120)
+
+    def stop(event):
+        if event["event"] == "line":
+            raise KeyboardInterrupt
+
+    with pytest.raises(vael.Interrupted):
+        curve(data, betas=[1, 2], output=tmp_path / "sweep", watch=stop, evaluate_every=5, **QUICK)
+    found = curve(data, betas=[1, 2], output=tmp_path / "sweep", evaluate_every=5, **QUICK)
+    whole = curve(data, betas=[1, 2], output=tmp_path / "whole", evaluate_every=5, **QUICK)
+    assert [place.elbo for place in found.places] == [place.elbo for place in whole.places]
+
+
+def test_runs_of_other_data_or_another_recipe_are_not_taken_up(tmp_path):
+    curve(rows(120), betas=[1], output=tmp_path / "sweep", **QUICK)
+    with pytest.raises(DataError, match="not those the run was fitted on"):
+        curve(rows(120, seed=1), betas=[1], output=tmp_path / "sweep", **QUICK)
+    with pytest.raises(RecipeError, match=r"holds a run with prior\.latent 2, this curve needs 3"):
+        curve(rows(120), betas=[1], output=tmp_path / "sweep", **{**QUICK, "latent": 3})
+
+
+@pytest.mark.parametrize("betas", [[], [0.0, 1.0], [-1.0], [1.0, 1.0]])
+def test_betas_are_above_zero_and_given_once(tmp_path, betas):
+    with pytest.raises(RecipeError, match="betas must be above 0 and each be given once"):
+        curve(rows(50), betas=betas, output=tmp_path / "sweep", **QUICK)
+
+
+def test_another_objective_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match="the objective is beta"):
+        curve(rows(50), output=tmp_path / "sweep", settings={"objective.draws": 3}, **QUICK)
+
+
+def test_data_without_a_linear_curve_say_so(tmp_path):
+    bits = (rows(100) > 0).astype(np.float32)
+    found = curve(bits, betas=[1], output=tmp_path / "sweep", steps=10, latent=2)
+    assert found.theory is None
+    assert "the likelihood is bernoulli, not gaussian" in found.note
+    assert found.places[0].predicted is None
+    holed = rows(100)
+    holed[3, 2] = np.nan
+    found = curve(holed, betas=[1], output=tmp_path / "holes", **QUICK)
+    assert "values are missing" in found.note
+    assert set(pictures(found.to_json())) == {"svg", "png"}
+
+
+def test_the_command_writes_numbers_and_pictures(tmp_path, capsys):
+    out = tmp_path / "sweep"
+    arguments = ["--betas", "1,4", "--steps", "30", "--latent", "2", "--likelihood", "gaussian"]
+    scale = ["--set", "likelihood.scale=shared"]
+    assert command(["curve", "wine", *arguments, *scale, "-o", str(out), "--quiet", "--json"]) == 0
+    said = capsys.readouterr().out
+    last = json.loads(said.splitlines()[-1], parse_constant=pytest.fail)
+    kept = load_json(out / "curve.json")
+    kept.pop("sha256", None)
+    assert {key: last[key] for key in kept} == kept
+    assert [place["beta"] for place in last["places"]] == [1, 4]
+    assert last["places"][0]["run"] == str(out / "beta-1")
+    assert "one σ learned at each β" in last["theory"]["about"]
+    with Image.open(out / "curve.png") as picture:
+        assert picture.size == (896, 640)
+        assert len(picture.convert("RGB").getcolors(100_000)) > 20
+    drawn = (out / "curve.svg").read_text()
+    assert "<svg" in drawn
+    assert command(["curve", "wine", "--betas", "1,x", "-o", str(tmp_path / "no")]) == 1
+    assert "--betas 1,x: expected numbers" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
+def test_the_picture_shows_every_beta_and_the_best_bound(tmp_path):
+    from vael.report.drawing import drawing
+    from vael.report.tradeoff import plot
+
+    found = curve(rows(200), betas=[0.5, 2], output=tmp_path / "sweep", **QUICK).to_json()
+    with drawing():
+        (axes,) = plot(found).axes
+    assert [text.get_text() for text in axes.texts] == ["β = 0.5", "β = 2"]
+    measured = axes.containers[0].lines[0].get_xydata()
+    expected = [(place["rate"]["value"], place["distortion"]["value"]) for place in found["places"]]
+    np.testing.assert_allclose(measured, expected)
+    bound = next(line for line in axes.lines if str(line.get_label()).startswith("best bound"))
+    best = min(place["rate"]["value"] + place["distortion"]["value"] for place in found["places"])
+    np.testing.assert_allclose(bound.get_xydata().sum(1), best, atol=1e-4)
