@@ -129,7 +129,10 @@ class EnumeratedPosterior(ExactPosterior):
 def not_linear_gaussian(likelihood: Likelihood) -> str | None:
     """Why p(x|z) is not N(W z + b, diag σ²), in words, or None."""
     if not isinstance(likelihood, Gaussian):
-        return f"needs a Gaussian likelihood, got {type(likelihood).__name__}."
+        return (
+            f"needs a Gaussian likelihood, got {type(likelihood).__name__}.\n"
+            f"  Use Gaussian with an affine decoder: likelihood gaussian, likelihood.network.hidden=[], likelihood.step=0."
+        )
     if likelihood.network is None or affine_map(likelihood.network) is None:
         return "needs an affine decoder, such as MLP(latent, [], features); hidden layers make p(z|x) no Gaussian."
     if likelihood.on_grid:
