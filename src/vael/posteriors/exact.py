@@ -131,7 +131,7 @@ def not_linear_gaussian(likelihood: Likelihood) -> str | None:
     if not isinstance(likelihood, Gaussian):
         return (
             f"needs a Gaussian likelihood, got {type(likelihood).__name__}.\n"
-            f"  Use Gaussian with an affine decoder: likelihood gaussian, likelihood.network.hidden=[], likelihood.step=0."
+            f"  Use likelihood gaussian with an affine decoder: likelihood.network.hidden=[], and likelihood.step=0."
         )
     if likelihood.network is None or affine_map(likelihood.network) is None:
         return "needs an affine decoder, such as MLP(latent, [], features); hidden layers make p(z|x) no Gaussian."
