@@ -10,7 +10,12 @@ TOLD_ELSEWHERE = ("kind", "columns", "network", "parts", "step", "spike", "event
 
 
 def kind_of(member: type) -> str:
-    """A class's name in a recipe: `DiscretizedLogistic` → discretized_logistic, `GaussianPrior` → gaussian."""
+    """A class's name in a recipe: `DiscretizedLogistic` → discretized_logistic, `GaussianPrior` → gaussian.
+
+    A class whose capitals part no words, such as DReG, says its own as `kind`.
+    """
+    if isinstance(said := vars(member).get("kind"), str):
+        return said
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", member.__name__).lower()
     for room in ROOMS:
         snake = snake.removesuffix(f"_{room}")

@@ -351,7 +351,10 @@ def test_the_files_written_are_named_in_the_json(good, digits, tmp_path):
         (["fit", "iris", "--epochs", "0"], "epochs must be above 0, got 0"),
         (["fit", "iris", "--likelihood", "bernoulli"], "needs zeros and ones"),
         (["fit", "iris", "--beta", "2"], "goes with --objective beta"),
-        (["fit", "iris", "--objective", "fre_bits"], "There are: elbo, iwae, beta, capacity, free_bits"),
+        (
+            ["fit", "iris", "--objective", "fre_bits"],
+            "There are: elbo, iwae, stl, vimco, beta, capacity, dreg, free_bits, score",
+        ),
         (
             ["fit", "iris", "--posterior", "gausian"],
             "Did you mean 'gaussian'?",

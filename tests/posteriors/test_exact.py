@@ -235,7 +235,7 @@ def test_a_recipe_builds_the_model_again(name):
             GaussianPrior(2), Gaussian(MLP(2, [], 8), scale="per_example"), LinearGaussianPosterior(2),
             "a number, shared or per_feature, got 'per_example'",
         ),
-        (BernoulliPrior(2), Gaussian(MLP(2, [], 4)), LinearGaussianPosterior(2), "normal prior, got BernoulliPrior"),
+        (SpikeSlabPrior(2), Gaussian(MLP(2, [], 4)), LinearGaussianPosterior(2), "normal prior, got SpikeSlabPrior"),
         (GaussianPrior(2), Gaussian(MLP(2, [], 4)), SpikeSlabPosterior(2), "needs SpikeSlabPrior, got GaussianPrior"),
         (SpikeSlabPrior(2), Gaussian(MLP(2, [5], 4)), SpikeSlabPosterior(2), "needs an affine decoder"),
         (SpikeSlabPrior(13), Gaussian(MLP(13, [], 4)), SpikeSlabPosterior(13), "at most 12 latents, got 13"),

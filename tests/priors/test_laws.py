@@ -1,5 +1,8 @@
 """Laws that hold for every prior. A new member joins by one line in MEMBERS."""
 
+import math
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,16 +10,30 @@ from torch.testing import assert_close
 
 from vael import RecipeError, priors
 from vael.files import load_tensors, save_tensors
-from vael.priors import GaussianPrior, Prior, SpikeSlabPrior
+from vael.priors import BernoulliPrior, CategoricalPrior, GaussianPrior, Prior, SpikeSlabPrior
 
-MEMBERS = {"gaussian": GaussianPrior}
+# name: what makes one over so many numbers
+MEMBERS = {
+    "gaussian": GaussianPrior,
+    "bernoulli": BernoulliPrior,
+    "bernoulli_rare": partial(BernoulliPrior, on=0.1),
+    "bernoulli_learned": partial(BernoulliPrior, on=0.7, learned=True),
+    "categorical": CategoricalPrior,
+    "categorical_learned": partial(CategoricalPrior, learned=True),
+}
+DISCRETE = [name for name in MEMBERS if name != "gaussian"]
 every = pytest.mark.parametrize("name", MEMBERS)
+continuous = pytest.mark.parametrize("name", ["gaussian"])
+discrete = pytest.mark.parametrize("name", DISCRETE)
 
 
 def made(name: str, latent: int = 3) -> Prior:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return MEMBERS[name](latent).double()
+        prior = MEMBERS[name](latent).double()
+        for parameter in prior.parameters():
+            torch.nn.init.normal_(parameter)
+        return prior
 
 
 def noise(*shape: int) -> Tensor:
@@ -24,20 +41,26 @@ def noise(*shape: int) -> Tensor:
 
 
 def test_every_public_prior_is_under_these_laws():
-    smooth = {getattr(priors, name) for name in priors.__all__} - {Prior, SpikeSlabPrior}  # which has a mass at 0
-    assert smooth == set(MEMBERS.values())
+    # A mass and a density at once: see tests/distributions/test_spike_slab.py.
+    public = {getattr(priors, name) for name in priors.__all__} - {Prior, SpikeSlabPrior}
+    assert public == {type(made(name)) for name in MEMBERS}
 
 
 @every
-def test_it_is_a_density_over_as_many_numbers_as_it_says(name):
+def test_it_is_a_law_over_as_many_numbers_as_it_says(name):
     prior = made(name, 5)
     assert prior.latent == 5
     assert prior().event_shape == (5,)
-    with pytest.raises(RecipeError, match="latent must be at least 1, got 0"):
-        MEMBERS[name](0)
+    assert isinstance(prior(), prior.family)
 
 
 @every
+def test_none_of_its_numbers_is_refused(name):
+    with pytest.raises(RecipeError, match=r"must be at least 1, got 0|at least 2 classes and 1 group, got 0 classes"):
+        MEMBERS[name](0)
+
+
+@continuous
 def test_the_density_of_two_latents_integrates_to_one(name):
     """The rectangle rule on a smooth density that vanishes at the ends is exact to rounding."""
     line = torch.linspace(-12, 12, 601, dtype=torch.float64)
@@ -45,7 +68,7 @@ def test_the_density_of_two_latents_integrates_to_one(name):
     assert_close(density.sum() * (line[1] - line[0]) ** 2, torch.tensor(1.0).double(), atol=1e-9, rtol=0)
 
 
-@every
+@continuous
 def test_draws_are_its_own(name):
     """E[log p(z)] over draws is minus the entropy, by a second set of draws; four standard errors."""
     prior = made(name)()
@@ -70,8 +93,60 @@ def test_draws_and_examples_broadcast(name):
 
 @every
 def test_weights_survive_saving_and_loading(name, tmp_path):
-    prior, z = made(name), noise(4, 3)
+    prior, z = made(name), made(name)().from_noise(noise(4, 3))
     save_tensors(tmp_path / "weights.safetensors", prior.state_dict())
     again = MEMBERS[name](3).double()
     again.load_state_dict(load_tensors(tmp_path / "weights.safetensors")[0])
     assert torch.equal(again().log_prob(z), prior().log_prob(z))
+
+
+# ── zeros and ones ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@discrete
+def test_probabilities_of_all_states_sum_to_one_and_their_mean_is_the_mean(name):
+    prior = made(name)()
+    states = prior.every()[:, 0]
+    weight = prior.log_prob(states).exp()
+    assert_close(weight.sum(), torch.tensor(1.0).double(), atol=1e-9, rtol=0)
+    assert_close(weight @ states, prior.mean, atol=1e-9, rtol=0)
+
+
+@discrete
+def test_the_mean_of_many_draws_is_the_mean(name):
+    prior = made(name)()
+    z = prior.from_noise(noise(40_000, 3))
+    assert ((z.mean(0) - prior.mean).abs() < 4 * prior.variance.sqrt() / 200).all()  # four standard errors
+    assert (prior.variance.sqrt() / 200 <= 0.0025).all()
+
+
+@discrete
+def test_only_what_is_learned_is_a_parameter_and_the_gradient_reaches_it(name):
+    prior = made(name)
+    assert bool(list(prior.parameters())) == prior.learned
+    if prior.learned:
+        (-prior().log_prob(prior().from_noise(noise(7, 3))).sum()).backward()
+        assert (prior.logits.grad.abs() > 1e-9).all()
+
+
+def test_a_bits_probability_is_what_was_asked_and_classes_start_equal():
+    assert_close(BernoulliPrior(2, on=0.1)().mean, torch.full((2,), 0.1))
+    assert_close(BernoulliPrior(2, on=0.7, learned=True)().mean, torch.full((2,), 0.7))
+    prior = CategoricalPrior(4, groups=2, learned=True)
+    assert prior.latent == 8
+    assert_close(prior().mean, torch.full((8,), 0.25))
+    assert_close(prior().log_prob(prior().every()), torch.full((16, 1), -2 * math.log(4)))
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: BernoulliPrior(2, on=1.0), "on must be between 0 and 1, got 1.0"),
+        (lambda: BernoulliPrior(2, on=0.0), "on must be between 0 and 1, got 0.0"),
+        (lambda: CategoricalPrior(1), "at least 2 classes and 1 group, got 1 classes and 1 groups"),
+        (lambda: CategoricalPrior(3, groups=0), "at least 2 classes and 1 group, got 3 classes and 0 groups"),
+    ],
+)
+def test_laws_that_are_none_are_refused(make, told):
+    with pytest.raises(RecipeError, match=told):
+        make()

@@ -101,6 +101,64 @@ def test_an_arm_takes_the_place_of_what_fit_says_and_settings_are_merged():
         recipe.arguments("b")
 
 
+OPTIONS = """
+[options.pace]
+default = "slow"
+slow = { settings = { "training.learning_rate" = 1e-9 } }
+fast = { arms = ["wide"], steps = 60, settings = { "training.batch" = 8 } }
+
+[[expected]]
+figure = "elbo"
+arm = "wide"
+value = 0.0
+tolerance = 1e9
+when = { pace = "fast" }
+"""
+
+
+def test_an_option_changes_what_is_fitted_which_arms_run_and_what_is_expected():
+    recipe = ready.parse(SMALL + ARMS + OPTIONS, "own", "own.toml")
+    slow, fast = recipe.chosen({}), recipe.chosen({"pace": "fast"})
+    assert slow.arguments()["settings"] == {"training.learning_rate": 1e-9}
+    assert slow.arguments("wide")["settings"] == {"training.learning_rate": 0.003}
+    assert [list(one.arms) for one in (slow, fast)] == [["wide", "still"], ["wide"]]
+    assert (slow.fit["steps"], fast.fit["steps"]) == (40, 60)
+    assert [[one.figure for one in chosen.expected] for chosen in (slow, fast)] == [["evidence"], ["elbo"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"pace": "fst"}, "recipe own: --pace must be one of slow, fast, got fst"),
+        ({"paces": "fast"}, "recipe own: no option --paces. There are: pace. Did you mean 'pace'?"),
+    ],
+)
+def test_an_option_that_does_not_exist_is_answered_with_those_that_do(options, complaint):
+    with pytest.raises(RecipeError, match=complaint.replace("?", r"\?")):
+        ready.parse(SMALL + ARMS + OPTIONS, "own", "own.toml").chosen(options)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('default = "slow"', 'default = "medium"', "default must be one of slow, fast"),
+        ('arms = ["wide"]', 'arms = ["wise"]', "unknown key 'wise'.*Did you mean 'wide'"),
+        ("steps = 60", "stops = 60", "unknown key 'stops'.*Did you mean 'steps'"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_when_the_recipe_is_read(old, new, complaint):
+    with pytest.raises(RecipeError, match=complaint):
+        ready.parse(SMALL + ARMS + OPTIONS.replace(old, new), "own", "own.toml")
+
+
+def test_options_are_words_of_the_command_line(tmp_path, capsys):
+    own = written(tmp_path, SMALL + ARMS + OPTIONS)
+    code = command(["reproduce", str(own), "--pace", "fast", "-o", str(tmp_path / "runs"), "--quiet"])
+    assert code == 0
+    assert "elbo wide" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["wide"]
+
+
 def expecting(value: float, tolerance: float) -> str:
     return SMALL + f'[[expected]]\nfigure = "elbo"\nvalue = {value}\ntolerance = {tolerance}\nsource = "by hand"\n'
 

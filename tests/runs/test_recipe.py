@@ -32,8 +32,10 @@ from vael.likelihoods import (
 )
 from vael.models import VAE
 from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
-from vael.objectives import ELBO, IWAE, Beta, Capacity, FreeBits
+from vael.objectives import ELBO, IWAE, STL, VIMCO, Beta, Capacity, DReG, FreeBits, Score
 from vael.posteriors import (
+    BernoulliPosterior,
+    CategoricalPosterior,
     EnumeratedPosterior,
     FullGaussianPosterior,
     GaussianPosterior,
@@ -42,7 +44,7 @@ from vael.posteriors import (
     SpikeSlabPosterior,
     TruncatedPosterior,
 )
-from vael.priors import GaussianPrior, SpikeSlabPrior
+from vael.priors import BernoulliPrior, CategoricalPrior, GaussianPrior, SpikeSlabPrior
 from vael.runs.recipe import ROOMS, build, build_model, describe, describe_model, members, with_settings
 
 
@@ -58,6 +60,8 @@ REGISTER = {
     "prior": {
         "gaussian": [GaussianPrior(3)],
         "spike_slab": [SpikeSlabPrior(3), SpikeSlabPrior(3, 0.4, learned=True)],
+        "bernoulli": [BernoulliPrior(3), BernoulliPrior(3, 0.2, learned=True)],
+        "categorical": [CategoricalPrior(3), CategoricalPrior(4, groups=2, learned=True)],
     },
     "likelihood": {
         "bernoulli": [Bernoulli(MLP(3, [5], 6)), Bernoulli(MLP(3, [5], (1, 2, 3)))],
@@ -107,6 +111,14 @@ REGISTER = {
         "linear_gaussian": [LinearGaussianPosterior(3)],
         "spike_slab": [SpikeSlabPosterior(3)],
         "truncated": [TruncatedPosterior(6), TruncatedPosterior(3, states=4, generations=2, seed=1)],
+        "bernoulli": [
+            BernoulliPosterior(MLP(6, [5], 3)),
+            BernoulliPosterior(MLP(6, [5], 3), temperature=0.5, straight_through=True, latent=3),
+        ],
+        "categorical": [
+            CategoricalPosterior(MLP(6, [5], 3), classes=3, enumerates=True),
+            CategoricalPosterior(MLP(6, [5], 8), classes=4, groups=2, temperature=0.5),
+        ],
     },
     "network": {
         "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2))],
@@ -130,6 +142,10 @@ REGISTER = {
         "iwae": [IWAE(draws=7)],
         "free_bits": [FreeBits(), FreeBits(bits=0.5, draws=2)],
         "capacity": [Capacity(), Capacity(capacity=5.0, weight=30.0, draws=2)],
+        "stl": [STL(), STL(draws=3)],
+        "dreg": [DReG(draws=7)],
+        "score": [Score(), Score(draws=1, baseline="none"), Score(draws=2, baseline=-90.5)],
+        "vimco": [VIMCO(draws=7)],
     },
 }
 CASES = [(room, kind, thing) for room, kinds in REGISTER.items() for kind, things in kinds.items() for thing in things]

@@ -16,6 +16,7 @@ import vael
 from vael import files
 from vael.errors import DamagedFile, Interrupted, RecipeError, TrainingError, WriteError
 from vael.files import read_lines
+from vael.objectives import Score
 from vael.training import Engine
 
 # Pictures binarised anew at every step under a warm-up; and a likelihood with running statistics of its own.
@@ -30,7 +31,10 @@ CONVOLUTIONS = {
 }
 CONVOLVED = {**PICTURES, "settings": CONVOLUTIONS}
 ROWS = {"settings": {"likelihood.scale": "optimal", **SMALL}, "latent": 2, "batch": 32, "patience": 9}
+BITS = {"prior": "bernoulli", "posterior": "bernoulli", "objective": Score(draws=2), "warm_up": 25}
+BITS |= {"latent": 3, "batch": 48, "settings": SMALL}
 CASES = {"pictures": ("digits", PICTURES), "convolutions": ("digits", CONVOLVED), "rows": ("iris", ROWS)}
+CASES |= {"bits": ("iris", BITS)}
 SCHEDULE = {"steps": 40, "evaluate_every": 10}
 
 

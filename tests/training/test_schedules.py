@@ -62,7 +62,7 @@ def test_the_golden_cycles():
         ({"learning_rate": float("nan")}, "learning_rate must be above 0, got nan"),
         ({"clip": float("nan")}, "clip must be at least 0, got nan"),
         ({"patience": -1}, "patience must be at least 0, got -1"),
-        ({"schedule": "cosin"}, "schedule must be one of cosine, constant, got 'cosin'"),
+        ({"schedule": "cosin"}, "schedule must be one of cosine, constant, stages, got 'cosin'"),
         ({"on_nan": "ignore"}, "on_nan must be one of rewind, stop, got 'ignore'"),
         ({"cycles": 0}, "cycles must be at least 1, got 0"),
         ({"cycles": 1.5}, "cycles must be a whole number, got 1.5"),
@@ -74,3 +74,12 @@ def test_the_golden_cycles():
 def test_a_setting_that_cannot_be_is_refused_with_its_value(settings, complaint):
     with pytest.raises(RecipeError, match=complaint):
         Training.of({"steps": 10, **settings})
+
+
+def test_stages_are_each_three_times_as_long_at_the_papers_rates():
+    """Eight stages of 1, 3, … 2187 passes; rates 1e-4 · round(10^(1 − i/7), 1) for a base of 1e-3."""
+    passes = 3280
+    rates = [learning_rate_at(step, schedule="stages", base=1e-3, steps=passes, stages=8) for step in range(passes)]
+    expected = [1e-4 * round(10 ** (1 - i / 7), 1) for i in range(8) for _ in range(3**i)]
+    assert rates == pytest.approx(expected, rel=1e-12)
+    assert learning_rate_at(0, schedule="stages", base=1e-3, steps=5, stages=1) == 1e-3

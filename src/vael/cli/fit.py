@@ -68,16 +68,18 @@ def fit(
     binarize
         How grey pictures become zeros and ones under the Bernoulli likelihood.
     prior
-        A kind of prior; gaussian, the standard normal, when left out.
+        A kind of prior, such as bernoulli or categorical; gaussian, the standard normal, when left out.
     posterior
-        A kind of posterior, such as full_gaussian; gaussian, with independent latents, when left out.
+        A kind of posterior, such as full_gaussian, or the kind of a discrete prior; gaussian, with independent latents,
+        when left out.
     objective
-        A kind of objective, such as beta, free_bits or iwae; elbo when left out. The ELBO at β = 1 is reported in any
-        case. Other arguments of a kind are given by --set, as in --set objective.bits=0.2.
+        A kind of objective, such as beta, free_bits, iwae or, for discrete latents, vimco; elbo when left out. The ELBO
+        at β = 1 is reported in any case. Other arguments of a kind are given by --set, as in --set objective.bits=0.2.
     beta
         Weight of the rate in the beta objective.
     draws
-        Draws of z per example in training; the objective's own number when left out, 1 for most, 50 for iwae.
+        Draws of z per example in training; the objective's own number when left out, 1 for most, 50 for iwae
+        and dreg, 10 for vimco, 4 for score.
     epochs
         Passes through the training rows; chosen by size when left out.
     steps

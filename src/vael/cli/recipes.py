@@ -20,10 +20,14 @@ def recipes(*, json: Json = False) -> None:
         source = ", ".join(
             text for text in (about.paper, f"arXiv {about.arxiv}" if about.arxiv else "", str(about.year or "")) if text
         )
-        runs = f"{len(recipe.arms)} runs, " if recipe.arms else ""
+        arms = recipe.chosen({}).arms
+        runs = f"{len(arms)} runs, " if len(arms) > 1 else ""
         say(recipe.name)
         say(f"  {about.title}")
         say(f"  {source}")
         say(f"  data {recipe.fit['data']}; {runs}about {about.minutes:g} minutes" if about.minutes else "")
+        for option, table in recipe.options.items():
+            values = ", ".join(value for value in table if value != "default")
+            say(f"  --{option} {values}; {table['default']} when left out")
     if json:
         say_json({"recipes": [{"name": recipe.name, **asdict(recipe.about)} for recipe in found]})

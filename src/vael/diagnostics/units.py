@@ -1,5 +1,7 @@
 """What each latent unit carries."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -8,10 +10,14 @@ from vael.distributions.kl import find_unit_kl
 ACTIVE = 0.01  # Var_x(E[z|x]) above which a unit counts as active (Burda et al. 2016, section 5)
 
 
-def unit_rates(q: object, p: object) -> Tensor | None:
-    """KL(q_j‖p_j) of each unit in nats, `(B, D)`, where both factorise over units in closed form; else None."""
+def unit_rates(q: Any, p: Any) -> Tensor | None:
+    """KL(q_j‖p_j) of each unit in nats, `(B, D)`, where both factorise over units in closed form; else None.
+
+    The numbers of a one-hot choice have a rate together and none of their own.
+    """
     by_unit = find_unit_kl(type(q), type(p))
-    return None if by_unit is None else by_unit(q, p)
+    rates = None if by_unit is None else by_unit(q, p)
+    return rates if rates is not None and rates.shape[-1] == q.event_shape[-1] else None
 
 
 def active_units(means: Tensor, threshold: float = ACTIVE) -> int:

@@ -1,6 +1,6 @@
 """Zeros and ones, and one-hot choices, as laws of a latent."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Size, Tensor
@@ -40,6 +40,7 @@ class Bits(Distribution):
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012 — torch's own declaration of it
+    discrete: ClassVar[bool] = True
 
     def __init__(self, logits: Tensor, *, temperature: float | None = None, straight_through: bool = False) -> None:
         self.logits, self.temperature, self.straight_through = logits, temperature, straight_through
@@ -101,6 +102,7 @@ class OneHot(Distribution):
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012
+    discrete: ClassVar[bool] = True
 
     def __init__(self, logits: Tensor, *, temperature: float | None = None, straight_through: bool = False) -> None:
         self.logits, self.temperature, self.straight_through = logits, temperature, straight_through

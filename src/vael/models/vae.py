@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from vael.data.batch import Batch
 from vael.distributions.kl import find_kl, find_unit_kl
-from vael.errors import ShapeError
+from vael.errors import RecipeError, ShapeError
 from vael.likelihoods.base import Likelihood
 from vael.models.terms import Latent, Terms
 from vael.noise import Noise, stream
@@ -29,7 +29,8 @@ class VAE(nn.Module):
         likelihood: p(x|z).
         posterior: q(z|x).
 
-    Raises ShapeError when prior and posterior disagree on the size of z.
+    Raises ShapeError when prior and posterior disagree on the size of z, RecipeError when one of them is a law of
+    zeros and ones and the other is not the same.
     Source: Kingma & Welling 2013 (arXiv 1312.6114); Rezende, Mohamed & Wierstra 2014 (arXiv 1401.4082).
     """
 
@@ -38,6 +39,7 @@ class VAE(nn.Module):
         if prior.latent != posterior.latent:
             raise ShapeError(f"VAE: the prior has {prior.latent} latents, the posterior {posterior.latent}.")
         self.prior, self.likelihood, self.posterior = prior, likelihood, posterior
+        check_support(prior.family, posterior.family)
         posterior.bind(prior, likelihood)
         self.kl = find_kl(posterior.family, prior.family)
         self.unit_kl = find_unit_kl(posterior.family, prior.family)
@@ -125,6 +127,16 @@ class VAE(nn.Module):
             z = z.detach()
         latent = Latent(q, self.prior(batch.given), z, log_measure, self.kl, self.unit_kl)
         return Terms((latent,), self.log_px_z(batch, z), log_measure)
+
+
+def check_support(p: type[Distribution] | None, q: type[Distribution] | None) -> None:
+    """Raise RecipeError for two laws of z of which one counts states and the other does not: p/q has no meaning."""
+    discrete = any(getattr(law, "discrete", False) for law in (p, q))
+    if discrete and p is not None and q is not None and p is not q:
+        raise RecipeError(
+            f"VAE: the prior is a law of {p.__name__}, the posterior one of {q.__name__}; log p(z) − log q(z|x) needs "
+            f"both over the same states.\n  Choose prior and posterior of one kind, such as bernoulli."
+        )
 
 
 def _foreign_draws(q: Distribution, eps: Tensor) -> Tensor:

@@ -13,6 +13,9 @@ class Objective(Protocol):
     """What training maximises: a bound in nats per example, higher is better.
 
     draws: K, how many draws of z each example gets.
+
+    One that differentiates by the score function says `reparameterised = False` and gets draws without a gradient.
+    `paths` are the kinds of draws its gradient is right for, see `Posterior.path`; all but "none" where it is silent.
     """
 
     @property

@@ -22,6 +22,15 @@ class Posterior(nn.Module, ABC):
     family: ClassVar[type[Distribution] | None] = None
     enumerates: bool = False
 
+    @property
+    def path(self) -> str:
+        """How the bound's gradient gets to q's parameters while training.
+
+        "smooth" where z is a differentiable function of noise; "relaxed" where a stand-in for z is; "none" where z
+        jumps; "all" where every state stands in for draws and is weighed by q.
+        """
+        return "all" if self.enumerates else "smooth"
+
     def bind(self, prior: nn.Module, likelihood: nn.Module) -> None:
         """Called once by the model it joins: a posterior computed from p(z) and p(x|z) keeps hold of them here.
 

@@ -7,7 +7,24 @@ from vael.errors import RecipeError
 from vael.posteriors.base import EncodedPosterior
 
 
-class BernoulliPosterior(EncodedPosterior):
+class DiscretePosterior(EncodedPosterior):
+    """What posteriors over zeros and ones share: three ways for a gradient to get past a z that jumps."""
+
+    temperature: float | None
+    straight_through: bool
+
+    @property
+    def path(self) -> str:
+        """All states where it enumerates, relaxed ones with a temperature, else none; see `Posterior.path`."""
+        if self.enumerates:
+            return "all"
+        return "none" if self.temperature is None else "relaxed"
+
+    def width(self, latent: int) -> int:
+        return latent
+
+
+class BernoulliPosterior(DiscretePosterior):
     """q(z|x) = Π_j σ(l_j)^{z_j} σ(−l_j)^{1 − z_j},    l = network(x)
 
     Args:
@@ -29,9 +46,6 @@ class BernoulliPosterior(EncodedPosterior):
         check_relaxation(type(self).__name__, temperature, straight_through, enumerates)
         self.temperature, self.straight_through, self.enumerates = temperature, straight_through, enumerates
 
-    def width(self, latent: int) -> int:
-        return latent
-
     def needs(self) -> str:
         return "needs a logit for each bit"
 
@@ -40,7 +54,7 @@ class BernoulliPosterior(EncodedPosterior):
         return Bits(outputs, temperature=relaxed, straight_through=self.straight_through)
 
 
-class CategoricalPosterior(EncodedPosterior):
+class CategoricalPosterior(DiscretePosterior):
     """q(z|x): `groups` independent one-hot choices of `classes`, logits from network(x).
 
     Args:
@@ -60,9 +74,6 @@ class CategoricalPosterior(EncodedPosterior):
         self.classes, self.groups = classes, groups
         self.temperature, self.straight_through, self.enumerates = temperature, straight_through, enumerates
 
-    def width(self, latent: int) -> int:
-        return latent
-
     def needs(self) -> str:
         return "needs a logit for each class of each group"
 
@@ -74,8 +85,8 @@ class CategoricalPosterior(EncodedPosterior):
 
 def check_relaxation(name: str, temperature: float | None, straight_through: bool, enumerates: bool) -> None:
     """Raise RecipeError for a way of drawing that contradicts itself."""
-    if temperature is not None and not temperature > 0:
-        raise RecipeError(f"{name}: temperature must be above 0, got {temperature}.")
+    if temperature is not None and not (isinstance(temperature, int | float) and temperature > 0):
+        raise RecipeError(f"{name}: temperature must be a number above 0, got {temperature!r}.")
     if straight_through and temperature is None:
         raise RecipeError(f"{name}: straight_through passes on the gradient of relaxed draws; give their temperature.")
     if enumerates and temperature is not None:

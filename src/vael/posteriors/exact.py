@@ -108,7 +108,7 @@ class EnumeratedPosterior(ExactPosterior):
     decoded x for each state: 2^D for D bits.
     """
 
-    family = Listed
+    # No family: a law of listed states meets any discrete prior, and its rate is the exact sum over them.
     enumerates = True
 
     @property

@@ -32,8 +32,6 @@ class TruncatedPosterior(ComputedPosterior):
     Source: Guiraud, Drefs & Lücke 2018, Evolutionary expectation maximization; Lücke & Eggert 2010 for the truncation.
     """
 
-    family = Listed
-
     def __init__(self, latent: int, *, states: int = 32, generations: int = 30, seed: int = 0) -> None:
         super().__init__(latent)
         if latent > 62:

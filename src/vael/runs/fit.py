@@ -19,9 +19,9 @@ from vael.models import VAE
 from vael.objectives import ELBO, Objective
 from vael.runs import auto
 from vael.runs.folder import RunFolder, next_folder
-from vael.runs.recipe import MODEL, build, build_model, describe, describe_model, with_settings
+from vael.runs.recipe import MODEL, build, build_model, describe, describe_model, takes, with_settings
 from vael.runs.run import Run, check_device, reread
-from vael.training import Engine, Progress, Training, load_checkpoint, train
+from vael.training import Engine, Progress, Training, check_gradient, load_checkpoint, train
 
 Watch = Callable[[dict[str, Any]], None]
 
@@ -175,8 +175,11 @@ def resolve(
         raise RecipeError("--set likelihood…kind: a law decides how the data are seen. Use --likelihood KIND.")
     if recipe["likelihood"] != tables["likelihood"] and "likelihood.network.outputs" not in settings:
         _fit_outputs(recipe["likelihood"], data.schema)
+    _fit_classes(recipe, built.latent)
+    if recipe["prior"] != tables["prior"]:
+        _fit_decoder(recipe, settings)
     if recipe["posterior"] != tables["posterior"]:
-        _fit_encoder(recipe["posterior"], settings)
+        _fit_encoder(recipe, settings)
     steps = Training.of(recipe["training"])
     if recipe["objective"]["kind"] != "foreign":
         aim = build(recipe["objective"], "objective")  # from the recipe, where --set may have changed it
@@ -184,6 +187,7 @@ def resolve(
         aim.warmed(1.0)  # refuse before training what has no rate to warm up
     if model is None or any(recipe[place] != tables[place] for place in MODEL):
         model = _fresh_model(recipe, data, None, start=model is None)
+    check_gradient(aim, model.posterior)
     data = _as_scored(model, data, frame, reading.shares, seed)
     bounds(model, data.split("train").rows(torch.zeros(1, dtype=torch.int64)).settled())  # refuse before training
     return Plan(recipe, data, model, aim, steps, notes(data))
@@ -238,14 +242,50 @@ def _fit_outputs(likelihood: dict[str, Any], schema: Schema) -> None:
         likelihood["network"] = {**network, "outputs": bare.decoder_outputs(schema.event_shape)}
 
 
-def _fit_encoder(posterior: dict[str, Any], settings: Mapping[str, Any]) -> None:
-    """Give the encoder's innermost network as many outputs as a changed posterior takes, where none were asked for."""
-    rest = {key: value for key, value in posterior.items() if key != "network"}
-    table, place = posterior, "posterior"
+def _fit_classes(recipe: dict[str, Any], latent: int) -> None:
+    """Let one-hot choices have as many numbers as z was to have, and prior and posterior the same where one is silent.
+
+    Raises RecipeError where the groups do not divide z.
+    """
+    tables = [recipe[room] for room in ("posterior", "prior") if takes(room, str(recipe[room]["kind"]), "classes")]
+    tables = [table for table in tables if table["kind"] != "foreign"]
+    said = {key: table[key] for key in ("groups", "classes") for table in tables if key in table}
+    groups = said.get("groups", 1)
+    if tables and "classes" not in said:
+        if not (isinstance(groups, int) and groups >= 1 and latent % groups == 0):
+            raise RecipeError(
+                f"fit: z of {latent} numbers cannot be shared out among {groups} groups.\n"
+                f"  Give a latent that they divide, or --set prior.classes=NUMBER."
+            )
+        said["classes"] = latent // groups
+    for table in tables:
+        table.update({**said, **table})
+
+
+def _fit_decoder(recipe: dict[str, Any], settings: Mapping[str, Any]) -> None:
+    """Give the decoder's innermost network as many inputs as a changed prior has numbers, where none were asked for."""
+    if recipe["prior"]["kind"] == "foreign":
+        return
+    table, place = innermost(recipe, "likelihood")
+    if "inputs" in table and f"{place}.inputs" not in settings:
+        table["inputs"] = build(recipe["prior"], "prior").latent
+
+
+def innermost(recipe: dict[str, Any], room: str) -> tuple[dict[str, Any], str]:
+    """The last of the networks inside networks of a room's table, each made one of its own, and its place."""
+    recipe[room] = dict(recipe[room])
+    table, place = recipe[room], room
     while isinstance(table.get("network"), dict):
         table["network"] = dict(table["network"])
         table, place = table["network"], f"{place}.network"
-    if table is not posterior and "outputs" in table and f"{place}.outputs" not in settings:
+    return table, place
+
+
+def _fit_encoder(recipe: dict[str, Any], settings: Mapping[str, Any]) -> None:
+    """Give the encoder's innermost network as many outputs as a changed posterior takes, where none were asked for."""
+    rest = {key: value for key, value in recipe["posterior"].items() if key != "network"}
+    table, place = innermost(recipe, "posterior")
+    if "outputs" in table and f"{place}.outputs" not in settings:
         member = build(rest, "posterior")
         table["outputs"] = member.width(member.latent)
 

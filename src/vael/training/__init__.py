@@ -1,7 +1,7 @@
 """Fitting: order, schedules, the step, the loop, checkpoints."""
 
 from vael.training.checkpoint import Progress, load_checkpoint, restore, snapshot
-from vael.training.engine import Bound, Engine
+from vael.training.engine import Bound, Engine, check_gradient
 from vael.training.settings import Training
 from vael.training.train import Keeper, Outcome, train
 
@@ -12,6 +12,7 @@ __all__ = [
     "Outcome",
     "Progress",
     "Training",
+    "check_gradient",
     "load_checkpoint",
     "restore",
     "snapshot",

@@ -8,13 +8,33 @@ from torch import Tensor, nn
 
 from vael.data.batch import Batch
 from vael.data.dataset import Split
+from vael.errors import RecipeError
 from vael.models.terms import Terms
 from vael.models.vae import VAE
 from vael.noise import Noise, stream
 from vael.objectives.elbo import Objective
+from vael.posteriors.base import Posterior
 from vael.training.order import Order
 from vael.training.schedules import learning_rate_at, warm_up_share
 from vael.training.settings import Training
+
+USUAL_PATHS = frozenset({"smooth", "relaxed", "all"})  # of an objective that differentiates through z
+PATHS = {
+    "smooth": "draws z as a smooth function of noise.\n  Use elbo, stl, iwae or dreg",
+    "relaxed": "relaxes its draws while it trains, and they are not draws of q.\n  Use elbo or iwae, or leave out its "
+    "temperature and use score or vimco",
+    "none": "draws states exactly, which passes on no gradient: the encoder would learn nothing from x.\n  Use "
+    "score or vimco, or give the posterior a temperature, or enumerates = true",
+    "all": "takes all states in place of draws.\n  Use elbo, whose gradient is then exact, or leave out enumerates",
+}
+
+
+def check_gradient(objective: object, posterior: Posterior) -> None:
+    """Raise RecipeError where the objective's gradient by the encoder's parameters would be wrong for its draws."""
+    path = posterior.path
+    if path not in getattr(objective, "paths", USUAL_PATHS):
+        name, of = type(objective).__name__, type(posterior).__name__
+        raise RecipeError(f"{name}: does not go with {of}, which {PATHS[path]}.")
 
 
 class Bound(nn.Module):
@@ -59,6 +79,7 @@ class Engine:
     """
 
     def __init__(self, model: VAE, objective: Objective, split: Split, training: Training, *, seed: int) -> None:
+        check_gradient(objective, model.posterior)
         self.model, self.split, self.training, self.seed = model, split, training, seed
         self.device = next(model.parameters()).device
         self.order = Order(len(split), min(training.batch, len(split)), seed)
