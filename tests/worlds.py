@@ -117,6 +117,35 @@ def split_of(x: Tensor, observed: Tensor | None = None) -> Split:
     return Split(x, torch.arange(len(x)), torch.zeros(len(x), dtype=torch.float64), observed=observed)
 
 
+def bars(side: int, rows: int, on: float, noise: float, seed: int, *, slab: bool = False) -> tuple[Tensor, Tensor]:
+    """Pictures `(rows, side²)` that are sums of bars across and down, each on with probability `on`, in normal noise.
+
+    slab: Each bar that is on has a height from N(0, 1) instead of 1. Returns them and the bars, `(2 side, side²)`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    fields = torch.zeros(2 * side, side, side, dtype=torch.float64)
+    for place in range(side):
+        fields[place, place, :], fields[side + place, :, place] = 1, 1
+    fields = fields.flatten(1)
+    shape = (rows, 2 * side)
+    z = (torch.rand(shape, dtype=torch.float64, generator=generator) < on).double()
+    if slab:
+        z = z * torch.randn(shape, dtype=torch.float64, generator=generator)
+    eps = torch.randn(rows, side * side, dtype=torch.float64, generator=generator)
+    return z @ fields + noise * eps, fields
+
+
+def matched(found: Tensor, fields: Tensor) -> Tensor:
+    """For each of `fields` `(H, F)` the greatest |correlation| of one of `found` with it, none used twice, `(H,)`."""
+    correlation = torch.corrcoef(torch.cat([found, fields]))[: len(found), len(found) :].abs()
+    best = torch.zeros(len(fields), dtype=found.dtype)
+    for _ in range(len(fields)):
+        row, column = divmod(int(correlation.argmax()), len(fields))
+        best[column] = correlation[row, column]
+        correlation[row], correlation[:, column] = -1, -1
+    return best
+
+
 @dataclass
 class Wave:
     """z ~ N(0, 1), x|z ~ N(sin 2z + z/2, scale²): not linear, and log p(x) known by a fine sum over z."""

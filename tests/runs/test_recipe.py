@@ -36,11 +36,15 @@ from vael.objectives import ELBO, IWAE, STL, VIMCO, Beta, Capacity, DReG, FreeBi
 from vael.posteriors import (
     BernoulliPosterior,
     CategoricalPosterior,
+    EnumeratedPosterior,
     FullGaussianPosterior,
     GaussianPosterior,
+    LinearGaussianPosterior,
     LowRankGaussianPosterior,
+    SpikeSlabPosterior,
+    TruncatedPosterior,
 )
-from vael.priors import BernoulliPrior, CategoricalPrior, GaussianPrior
+from vael.priors import BernoulliPrior, CategoricalPrior, GaussianPrior, SpikeSlabPrior
 from vael.runs.recipe import ROOMS, build, build_model, describe, describe_model, members, with_settings
 
 
@@ -55,6 +59,7 @@ def mixed():
 REGISTER = {
     "prior": {
         "gaussian": [GaussianPrior(3)],
+        "spike_slab": [SpikeSlabPrior(3), SpikeSlabPrior(3, 0.4, learned=True)],
         "bernoulli": [BernoulliPrior(3), BernoulliPrior(3, 0.2, learned=True)],
         "categorical": [CategoricalPrior(3), CategoricalPrior(4, groups=2, learned=True)],
     },
@@ -102,6 +107,10 @@ REGISTER = {
             LowRankGaussianPosterior(MLP(6, [5], 12)),
             LowRankGaussianPosterior(MLP(6, [5], 15), latent=3, rank=3),
         ],
+        "enumerated": [EnumeratedPosterior(3)],
+        "linear_gaussian": [LinearGaussianPosterior(3)],
+        "spike_slab": [SpikeSlabPosterior(3)],
+        "truncated": [TruncatedPosterior(6), TruncatedPosterior(3, states=4, generations=2, seed=1)],
         "bernoulli": [
             BernoulliPosterior(MLP(6, [5], 3)),
             BernoulliPosterior(MLP(6, [5], 3), temperature=0.5, straight_through=True, latent=3),

@@ -9,6 +9,7 @@ from vael.distributions.discretized_logistic import DiscretizedLogistic, discret
 from vael.distributions.full_gaussian import FullGaussian
 from vael.distributions.inflated import Inflated
 from vael.distributions.kl import closed_kl, closed_unit_kl, find_kl, find_unit_kl
+from vael.distributions.listed import Listed
 from vael.distributions.logistic_mixture import LogisticMixture
 from vael.distributions.low_rank_gaussian import LowRankGaussian
 from vael.distributions.minibatch import (
@@ -20,6 +21,7 @@ from vael.distributions.minibatch import (
 )
 from vael.distributions.precise import PreciseBeta, PreciseGamma, PreciseNegativeBinomial, PrecisePoisson
 from vael.distributions.product import Product
+from vael.distributions.spike_slab import SpikedGaussians, SpikeSlab
 
 __all__ = [
     "BetaBinomial",
@@ -30,6 +32,7 @@ __all__ = [
     "DiscretizedLogistic",
     "FullGaussian",
     "Inflated",
+    "Listed",
     "LogisticMixture",
     "LowRankGaussian",
     "OneHot",
@@ -38,6 +41,8 @@ __all__ = [
     "PreciseNegativeBinomial",
     "PrecisePoisson",
     "Product",
+    "SpikeSlab",
+    "SpikedGaussians",
     "StandardGaussian",
     "closed_kl",
     "closed_unit_kl",

@@ -49,6 +49,14 @@ class CorrelatedGaussian(Distribution, ABC):
     def mean(self) -> Tensor:
         return self.loc
 
+    @property
+    def covariance(self) -> Tensor:
+        """R Rᵀ, `(..., D, D)`."""
+        size = self.loc.shape[-1]
+        identity = torch.eye(size, dtype=self.loc.dtype, device=self.loc.device)
+        root = self.coloured(identity.expand(*self.loc.shape, size))
+        return root @ root.mT
+
     def from_noise(self, eps: Tensor) -> Tensor:
         """loc + R · eps: a draw when `eps` `(K, ..., D)` is standard normal, differentiable in every parameter."""
         return self.loc + self._by_columns(self.coloured, eps)

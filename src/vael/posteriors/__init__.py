@@ -2,16 +2,25 @@
 
 from vael.posteriors.base import EncodedPosterior, Posterior
 from vael.posteriors.discrete import BernoulliPosterior, CategoricalPosterior
+from vael.posteriors.exact import ComputedPosterior, EnumeratedPosterior, ExactPosterior, LinearGaussianPosterior
 from vael.posteriors.full_gaussian import FullGaussianPosterior
 from vael.posteriors.gaussian import GaussianPosterior
 from vael.posteriors.low_rank_gaussian import LowRankGaussianPosterior
+from vael.posteriors.spike_slab import SpikeSlabPosterior
+from vael.posteriors.truncated import TruncatedPosterior
 
 __all__ = [
     "BernoulliPosterior",
     "CategoricalPosterior",
+    "ComputedPosterior",
     "EncodedPosterior",
+    "EnumeratedPosterior",
+    "ExactPosterior",
     "FullGaussianPosterior",
     "GaussianPosterior",
+    "LinearGaussianPosterior",
     "LowRankGaussianPosterior",
     "Posterior",
+    "SpikeSlabPosterior",
+    "TruncatedPosterior",
 ]

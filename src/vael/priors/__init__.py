@@ -3,5 +3,6 @@
 from vael.priors.base import Prior
 from vael.priors.discrete import BernoulliPrior, CategoricalPrior
 from vael.priors.gaussian import GaussianPrior
+from vael.priors.spike_slab import SpikeSlabPrior
 
-__all__ = ["BernoulliPrior", "CategoricalPrior", "GaussianPrior", "Prior"]
+__all__ = ["BernoulliPrior", "CategoricalPrior", "GaussianPrior", "Prior", "SpikeSlabPrior"]
