@@ -36,8 +36,16 @@ def reproduce(
     from vael.errors import TrainingError
     from vael.runs.fit import nothing
     from vael.runs.reproduce import reproduce as run_again
+    from vael.runs.reproduce import told
 
     found = run_again(recipe, options=options, output=output, device=device, watch=nothing if quiet else Watcher())
+    for name, figures in found.measured.items():
+        words = [
+            f"{figure} {told(number['value'], number['standard_error'])}"
+            for figure, number in figures.items()
+            if number is not None
+        ]
+        say(f"{name:<11} {', '.join(words)} nats")
     for verdict in found.verdicts:
         say(str(verdict))
     say(f"runs        {found.folder}")

@@ -15,6 +15,7 @@ from vael.evidence.estimate import LARGEST_CHUNK, Estimate
 from vael.likelihoods.gaussian import Gaussian
 from vael.models.vae import VAE
 from vael.networks.mlp import affine_map
+from vael.posteriors.exact import ExactPosterior
 
 AT_ONCE = 500  # examples
 MOST_SUMMED = 2**13  # states: a sum over them costs no more than importance sampling, and is exact
@@ -77,7 +78,14 @@ def linear_gaussian(model: VAE) -> LinearGaussian | None:
         return None
     # float64: a determinant of many small scales is no matter for seven digits.
     weight, bias = (part.detach().to("cpu", torch.float64) for part in affine)
-    variance = likelihood.noise_scale(affine[1]).detach().to("cpu", torch.float64).square().expand(bias.shape)
+    variance = (
+        likelihood.noise_scale(affine[1])
+        .detach()
+        .to("cpu", torch.float64)
+        .square()
+        .expand(likelihood.event_shape)
+        .flatten()
+    )
     return LinearGaussian(weight, bias, variance)
 
 
@@ -108,14 +116,14 @@ def closed_form(model: VAE) -> Callable[[Batch], Tensor] | None:
     linear = linear_gaussian(model)
     if linear is not None:
         return lambda batch: linear.log_px(batch.x, batch.observed)
-    if model.posterior.enumerates:
+    if model.posterior.enumerates or isinstance(model.posterior, ExactPosterior):
         return lambda batch: of_terms(model, batch)
     few = model.states is not None and model.states <= MOST_SUMMED
     return (lambda batch: summed(model, batch)) if few else None
 
 
 def of_terms(model: VAE, batch: Batch) -> Tensor:
-    """log Σ_z p(x, z) over the states that the posterior enumerates, nats, `(B,)`."""
+    """log Σ_z p(x, z) over the states that the posterior enumerates, or any one weight of an exact one; `(B,)`."""
     terms = model.terms(batch, model.noise(1, len(batch), seed=0))
     return (terms.log_w + terms.log_measure).logsumexp(0)
 

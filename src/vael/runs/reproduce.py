@@ -35,23 +35,24 @@ class Verdict:
 
     def __str__(self) -> str:
         verdict = "met" if self.met else "MISSED"
-        got = "none" if self.got is None else _told(self.got, self.error)
+        got = "none" if self.got is None else told(self.got, self.error)
         name = self.figure + (f" {self.arm}" if self.arm else "")
-        wanted = _told(self.expected, self.tolerance) if self.tolerance is not None else "above 0"
+        wanted = told(self.expected, self.tolerance) if self.tolerance is not None else "above 0"
         return f"{name:<28} expected {wanted:<20} got {got:<20} {verdict:<7} {self.source}"
 
 
-def _told(value: float, error: float | None) -> str:
+def told(value: float, error: float | None) -> str:
     digits = 4 if abs(value) < 10 else 2
     return (f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if error is not None else "")).replace("-", "−")
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What `reproduce` found: the folder of the runs, and a verdict for every expected figure."""
+    """What `reproduce` found: the folder of the runs, the figures of each, and a verdict for every expected one."""
 
     recipe: str
     folder: str
+    measured: dict[str, dict[str, Any]]
     verdicts: tuple[Verdict, ...]
 
     @property
@@ -86,7 +87,17 @@ def reproduce(
             verdicts.append(_measured(expected, found[expected.arm]))
         else:
             verdicts += _order(expected, runs, ready)
-    return Reproduction(ready.name, str(folder), tuple(verdicts))
+    measured = {arm or ready.name: figures(one) for arm, one in found.items()}
+    return Reproduction(ready.name, str(folder), measured, tuple(verdicts))
+
+
+def figures(found: Evaluation) -> dict[str, Any]:
+    """Value and standard error of the bound and of log p(x), nats; None where there is none."""
+    numbers = {"elbo": found.elbo, "evidence": found.evidence}
+    return {
+        name: None if number is None else {"value": number.value, "standard_error": number.standard_error}
+        for name, number in numbers.items()
+    }
 
 
 def _run(ready: Ready, arm: str | None, folder: Path, device: str, watch: Watch) -> Run:
