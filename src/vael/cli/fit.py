@@ -27,6 +27,7 @@ def fit(
     steps: int | None = None,
     batch: int | None = None,
     learning_rate: float | None = None,
+    by: Literal["gradient", "em"] | None = None,
     warm_up: int | None = None,
     cycles: int | None = None,
     patience: int | None = None,
@@ -88,6 +89,8 @@ def fit(
         Examples per update; 128 when left out.
     learning_rate
         Of AdamW at the start; 0.001 when left out.
+    by
+        gradient, or em for a classical model: expectation–maximisation over all examples in every step.
     warm_up
         Steps over which the rate's weight rises to its full value.
     cycles
@@ -128,7 +131,7 @@ def fit(
     aim = said(draws=draws, beta=beta)
     asked = said(
         latent=latent, likelihood=likelihood, binarize=binarize, prior=prior, posterior=posterior, objective=objective,
-        epochs=epochs, steps=steps, batch=batch, learning_rate=learning_rate, warm_up=warm_up, cycles=cycles,
+        epochs=epochs, steps=steps, batch=batch, learning_rate=learning_rate, by=by, warm_up=warm_up, cycles=cycles,
         patience=patience, seed=seed,
     )  # fmt: skip
     about: dict[str, Any] = {

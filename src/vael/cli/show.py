@@ -61,8 +61,12 @@ class Watcher:
         out.print(f"prior       {shape_of(recipe['prior'])}")
         out.print(f"objective   {shape_of(recipe['objective'])}, nats per example, higher is better; reported at β = 1")
         training = recipe["training"]
+        by_em = training.get("by") == "em"
         out.print(
-            f"training    {training['steps']} steps of {training['batch']}, AdamW {training['learning_rate']:g} "
+            f"training    {training['steps']} steps of expectation–maximisation, evaluated every "
+            f"{training['evaluate_every']}"
+            if by_em
+            else f"training    {training['steps']} steps of {training['batch']}, AdamW {training['learning_rate']:g} "
             f"{training['schedule']}, clip {training['clip']:g}, warm-up {training['warm_up']}, "
             f"patience {training['patience']}, evaluated every {training['evaluate_every']}"
         )

@@ -8,15 +8,17 @@ from typing import Any
 import torch
 
 from vael import defaults
-from vael.data import Binarization, Data, Frame, Reading, Schema, prepare
+from vael.data import Binarization, Data, Frame, Reading, Schema, Split, prepare
 from vael.data.sources import read
 from vael.data.understand import understand
 from vael.errors import Interrupted, RecipeError, TrainingError
 from vael.evaluation import bounds
 from vael.files import sole_writer
+from vael.inference import begin_at
 from vael.likelihoods import Likelihood, Mixed
 from vael.models import VAE
 from vael.objectives import ELBO, Objective
+from vael.posteriors import TruncatedPosterior
 from vael.runs import auto
 from vael.runs.folder import RunFolder, next_folder
 from vael.runs.recipe import MODEL, build, build_model, describe, describe_model, takes, with_settings
@@ -187,6 +189,8 @@ def resolve(
         aim.warmed(1.0)  # refuse before training what has no rate to warm up
     if model is None or any(recipe[place] != tables[place] for place in MODEL):
         model = _fresh_model(recipe, data, None, start=model is None)
+    elif steps.by == "em":
+        begin_em(model, data.split("train"), seed)
     check_gradient(aim, model.posterior)
     data = _as_scored(model, data, frame, reading.shares, seed)
     bounds(model, data.split("train").rows(torch.zeros(1, dtype=torch.int64)).settled())  # refuse before training
@@ -299,7 +303,19 @@ def _fresh_model(
         model = build_model(recipe, modules)
     if start:
         defaults.start(model, data.split("train"))
+    if recipe["training"].get("by") == "em":
+        begin_em(model, data.split("train"), recipe["seed"])
     return model
+
+
+def begin_em(model: VAE, split: Split, seed: int) -> None:
+    """Begin expectation–maximisation at the data. Raises RecipeError for a model that it cannot fit step by step."""
+    if isinstance(model.posterior, TruncatedPosterior):
+        raise RecipeError(
+            "training by em: a truncated posterior keeps states of each example from step to step, which a run folder "
+            "does not.\n  Fit it with vael.inference.em, or by gradient."
+        )
+    begin_at(model, split, seed=seed)
 
 
 def _train(plan: Plan, folder: RunFolder, watch: Watch, *, device: str, resuming: bool = False) -> Run:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vael.data.batch import Batch
 from vael.data.dataset import Split
 from vael.errors import RecipeError
+from vael.inference.em import em
 from vael.models.terms import Terms
 from vael.models.vae import VAE
 from vael.noise import Noise, stream
@@ -82,7 +83,8 @@ class Engine:
         check_gradient(objective, model.posterior)
         self.model, self.split, self.training, self.seed = model, split, training, seed
         self.device = next(model.parameters()).device
-        self.order = Order(len(split), min(training.batch, len(split)), seed)
+        batch = len(split) if training.by == "em" else min(training.batch, len(split))
+        self.order = Order(len(split), batch, seed)
         self.share = torch.ones((), device=self.device)
         self.bound = Bound(model, objective if training.warm_up <= 0 else objective.warmed(self.share)).to(self.device)
         self.rate = torch.tensor(training.learning_rate)
@@ -113,16 +115,30 @@ class Engine:
         self.share.fill_(warm_up_share(step, training.warm_up, cycle=training.cycle))
 
     def advance(self) -> None:
-        """One update: look, bound, gradient, clip, step."""
+        """One update, by the gradient of a batch or by expectation–maximisation over all examples."""
         self.schedule(self.step)
+        if self.training.by == "em":
+            self._maximise()
+        else:
+            self._climb()
+        self.step += 1
+        self.since_reset += 1
+
+    def _maximise(self) -> None:
+        """E and M over all examples; what the bound is then, for the history."""
+        em(self.model, self.split, steps=1)
+        look = self.look(self.step)
+        with torch.no_grad():
+            self.bound(look.batch, look.noise)
+
+    def _climb(self) -> None:
+        """Look, bound, gradient, clip, step."""
         look = self.look(self.step)
         loss = -self.bound(look.batch, look.noise).mean()
         loss.backward()
         self._clip()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        self.since_reset += 1
 
     def _clip(self) -> None:
         """Hand the fused update a divisor that brings the gradient's norm down to `clip`: no pass of its own."""

@@ -13,6 +13,8 @@ from vael.training.schedules import Schedule
 class Training:
     """Training by AdamW on shuffled batches, with the best weights chosen by the validation bound.
 
+    by: "gradient", or "em" for a classical model: then a step is one of expectation–maximisation over all examples,
+        and what is said of batches, rates and warm-ups has no part in it.
     steps: Updates in all. batch: Examples in each; fewer when there are fewer.
     learning_rate: At the start. schedule: "cosine", down to a hundredth of it, "constant", or "stages", each three
         times as long as the one before at a lower rate. stages: How many of them.
@@ -26,6 +28,7 @@ class Training:
     """
 
     steps: int
+    by: Literal["gradient", "em"] = "gradient"
     batch: int = 128
     learning_rate: float = 1e-3
     schedule: Schedule = "cosine"
@@ -49,7 +52,11 @@ class Training:
                 raise RecipeError(f"Training: {name} must be at least {low}, got {getattr(self, name)}.")
         if not 0 < self.learning_rate < float("inf"):
             raise RecipeError(f"Training: learning_rate must be above 0, got {self.learning_rate}.")
-        for name, allowed in {"schedule": ("cosine", "constant", "stages"), "on_nan": ("rewind", "stop")}.items():
+        for name, allowed in {
+            "schedule": ("cosine", "constant", "stages"),
+            "on_nan": ("rewind", "stop"),
+            "by": ("gradient", "em"),
+        }.items():
             if getattr(self, name) not in allowed:
                 raise RecipeError(f"Training: {name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")
 
