@@ -17,8 +17,9 @@ from vael.evidence import Quadrature
 from vael.likelihoods import Gaussian
 from vael.models import Latent
 from vael.networks import MLP
-from vael.posteriors import GaussianPosterior, Posterior
-from vael.priors import GaussianPrior, Prior
+from vael.posteriors import EnumeratedPosterior, GaussianPosterior, Posterior
+from vael.priors import CategoricalPrior, GaussianPrior, Prior
+from vael.units import bits_per_dim
 
 # ── the ring: z/10 + z/‖z‖ ───────────────────────────────────────────────────────────────────────────────────
 
@@ -255,3 +256,29 @@ def test_a_standard_normal_end_costs_its_divergence_from_what_is_left_of_the_dat
     divergence = 0.5 * (mean**2 + variance - 1 - math.log(variance))
     assert abs(float(gap.mean()) - divergence) < 4 * float(gap.std()) / 200
     assert float(gap.std()) / 200 < divergence / 10
+
+
+# ── the length of a code ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_with_the_exact_posterior_the_ideal_net_length_is_minus_log_two_p():
+    """Bits back pays −ELBO / log 2 for whole numbers under a mixture: scipy's cell probabilities, which add up to 1."""
+    shares, centres, widths = [0.5, 0.3, 0.2], [-2.0, 0.0, 3.0], [0.5, 1.0, 0.7]
+    decoder = MLP(3, [], 2)
+    with torch.no_grad():
+        decoder.head.weight.copy_(torch.tensor([centres, [math.log(width) for width in widths]]))
+        decoder.head.bias.zero_()
+    prior = CategoricalPrior(3, learned=True)
+    with torch.no_grad():
+        prior.logits.copy_(torch.tensor([shares]).log())
+    likelihood = Gaussian(decoder, scale="per_example", step=1.0, floor=0.0)
+    model = VAE(prior, likelihood, EnumeratedPosterior(latent=3)).double()
+    x = torch.arange(-9, 12, dtype=torch.float64)[:, None]
+    terms = model.terms(x, model.noise(1, len(x), seed=0))
+    floor = float(likelihood._floor)  # half a cell, added to every width on a grid
+    scale = np.array(widths) + floor
+    cells = stats.norm.cdf(x.numpy() + 0.5, centres, scale) - stats.norm.cdf(x.numpy() - 0.5, centres, scale)
+    p = cells @ np.array(shares)
+    assert p.sum() == pytest.approx(1.0, abs=1e-9)
+    bits = bits_per_dim(-terms.elbo.detach(), 1)
+    assert_close(bits, torch.from_numpy(-np.log2(p)), atol=1e-6, rtol=1e-6)  # the weights were float32

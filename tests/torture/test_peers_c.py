@@ -16,6 +16,7 @@ import vael
 from vael import ELBO, IWAE, VAE, Beta, Capacity, Terms, Training, evaluate, objectives
 from vael.data import Batch
 from vael.distributions import ContinuousBernoulli, StandardGaussian
+from vael.distributions.minibatch import stratified_weights
 from vael.evaluation import bounds
 from vael.evidence import Annealed, Exact, Importance
 from vael.inference import hamiltonian, noise_of, path_to_posterior
@@ -113,6 +114,13 @@ def test_c3_a_leapfrog_walk_runs_back_to_where_it_came_from():
     back, _ = hamiltonian(there, 0.7, path, torch.cat([-momentum, noise[..., 2:]], -1), step=step, leapfrog=5)
     assert_close(back.z, place.z, atol=1e-10, rtol=0)
     assert float((there.z - place.z).abs().min()) > 1e-3
+
+
+def test_c4_the_example_itself_weighs_one_over_n_and_its_row_adds_up_to_one():
+    """N = 100, a batch of 5: the ports put 1/N into the first column, and one row of theirs adds up to 1.23."""
+    weights = stratified_weights(5, 100)
+    assert_close(weights.diagonal(), torch.full((5,), 0.01).double())
+    assert_close(weights.sum(1), torch.ones(5).double())
 
 
 @kinds
