@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.testing import assert_close
+from worlds import Linear
 
 from vael import ELBO, IWAE, Beta, RecipeError, Terms
 from vael.distributions import DiagonalGaussian, StandardGaussian, find_kl
@@ -132,3 +133,17 @@ def test_a_negative_beta_and_a_warmed_iwae_are_refused():
         Beta(beta=-1)
     with pytest.raises(RecipeError, match="no rate to warm up"):
         IWAE().warmed(0.5)
+
+
+def test_a_drawn_rate_makes_the_bound_the_mean_log_weight_with_the_same_expectation():
+    world = Linear.random(2, 5)
+    model, x = world.model(torch.zeros(2).double(), torch.full((2,), 0.7).double()), world.sample(4)
+    terms = model.terms(x, model.noise(20_000, 4, seed=0))
+    drawn, closed = ELBO(draws=20_000, rate="drawn")(terms), ELBO(draws=20_000)(terms)
+    assert_close(drawn, terms.log_w.mean(0), atol=1e-9, rtol=0)
+    error = (terms.latents[0].log_q - terms.latents[0].log_p).std(0) / 20_000**0.5
+    assert ((drawn - closed).abs() < 4 * error).all()
+    assert (drawn != closed).all()
+    assert (error < 0.02).all()
+    with pytest.raises(RecipeError, match="rate must be closed or drawn, got 'sampled'"):
+        ELBO(rate="sampled")

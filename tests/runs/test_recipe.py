@@ -137,7 +137,7 @@ REGISTER = {
         ],
     },
     "objective": {
-        "elbo": [ELBO(), ELBO(draws=3)],
+        "elbo": [ELBO(), ELBO(draws=3), ELBO(rate="drawn")],
         "beta": [Beta(beta=4.0, draws=2)],
         "iwae": [IWAE(draws=7)],
         "free_bits": [FreeBits(), FreeBits(bits=0.5, draws=2)],

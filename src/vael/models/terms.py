@@ -130,6 +130,14 @@ class Terms:
         return total
 
     @cached_property
+    def drawn_rate(self) -> Tensor:
+        """The mean of log q(z|x) − log p(z) over the draws, nats, `(B,)`: the rate, but for their noise."""
+        total = torch.zeros_like(self.log_px_z[0])
+        for latent in self.latents:
+            total = total + average(latent.log_q - latent.log_p, self.log_measure)
+        return total
+
+    @cached_property
     def unit_rate(self) -> Tensor:
         """The rate of each group of units, levels side by side, nats, `(B, G)`; see `Latent.unit_rate`."""
         return torch.cat([latent.unit_rate for latent in self.latents], -1)

@@ -1,7 +1,7 @@
 """The evidence lower bound, and its weighted form."""
 
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from torch import Tensor
 
@@ -53,23 +53,29 @@ class ELBO:
 
         L(x) = E_q[log p(x|z)] − KL(q(z|x)‖p(z)) ≤ log p(x)
 
-    The expectation is a mean over `draws`, at least 1; the KL is in closed form where it is registered.
+    Args:
+        draws: K, at least 1; the expectation is a mean over them.
+        rate: "closed", the KL in closed form where it is registered, or "drawn", the mean of log q − log p over the
+            draws, so that the bound is the mean of K log-weights. Both have one expectation, and other noise.
 
     Call: `Terms` → bound in nats per example, shape `(B,)`, higher is better.
     Source: Kingma & Welling 2013, eq. 3 (arXiv 1312.6114).
     """
 
     draws: int = 1
+    rate: Literal["closed", "drawn"] = "closed"
 
     def __post_init__(self) -> None:
         check_draws("ELBO", self.draws)
+        if self.rate not in ("closed", "drawn"):
+            raise RecipeError(f"ELBO: rate must be closed or drawn, got {self.rate!r}.")
 
     def __call__(self, terms: Terms) -> Tensor:
-        return terms.elbo
+        return -terms.distortion - self.cost(terms)
 
     def cost(self, terms: Terms) -> Tensor:
         """The rate itself."""
-        return terms.rate
+        return terms.rate if self.rate == "closed" else terms.drawn_rate
 
     def warmed(self, share: float | Tensor) -> "Warmed":
         return Warmed(self, share)
