@@ -35,14 +35,15 @@ def products(model: vael.VAE, rows: int, *, slopes: bool = False) -> float:
     inputs = [torch.randn(piece, weight.shape[1]) for weight in weights]
     outputs = [torch.randn(piece, weight.shape[0]) for weight in weights]
 
-    def once() -> None:
-        for _ in range(max(1, rows // piece // 20)):
+    def some(pieces: int) -> None:
+        for _ in range(pieces):
             for weight, x, y in zip(weights, inputs, outputs, strict=True):
                 torch.mm(x, weight.T)
                 if slopes:
                     torch.mm(y, weight)
 
-    return 20 * seconds(once)[0]
+    some(5)
+    return seconds(lambda: some(50))[0] / 50 * rows / piece
 
 
 def row(name: str, found: Estimate, spent: float, floor: float, elbo: Tensor) -> str:
