@@ -30,7 +30,8 @@ class DensityRatio:
 
     Args:
         draws: K, the draws of the second set, and of the first; a multiple of `chains` is taken, no fewer.
-        chains, warm_up, leapfrog, acceptance, start: Of the HMC.
+        chains: Whose means tell the Monte Carlo error; at least 2 for one.
+        warm_up, leapfrog, acceptance, start: Of the HMC.
 
     Source: Kingma & Welling 2013, appendix D (arXiv 1312.6114).
     """
@@ -58,10 +59,21 @@ class DensityRatio:
             first, second = z.to("cpu", torch.float64).split(each * self.chains)
             with torch.no_grad():
                 log_joint = model.log_joint(batch, second.to(path.goal_width)).to("cpu", torch.float64)
-            value, error, size = mean_weight(gaussian_of(first).log_prob(second) - log_joint)
-            return Estimate(-value, error, size, each * self.chains, "density_ratio", "upper")
+            log_r = gaussian_of(first).log_prob(second) - log_joint
+            value, _, size = mean_weight(log_r)
+            return Estimate(-value, chain_error(log_r, self.chains), size, each * self.chains, "density_ratio", "upper")
 
         return in_pieces(model, split, self.chains, self.chunk, of_some)
+
+
+def chain_error(log_r: Tensor, chains: int) -> Tensor:
+    """Relative error of the mean of exp(log_r) `(K, B)`, draws of one chain `chains` apart: by the chains' own means.
+
+    Draws of one chain resemble each other, so the spread of single draws would be too small a measure; NaN for one.
+    """
+    means = log_r.unflatten(0, (-1, chains)).logsumexp(0)  # (C, B)
+    share: Tensor = torch.exp(means - means.logsumexp(0)) * chains
+    return share.std(0) / chains**0.5 if chains > 1 else torch.full_like(share[0], torch.nan)
 
 
 def gaussian_of(z: Tensor) -> MultivariateNormal:
