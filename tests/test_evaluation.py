@@ -198,7 +198,7 @@ def test_settled_pixels_have_the_grey_values_as_probabilities():
 
 
 def test_standard_errors_are_the_spread_over_the_root_of_the_examples():
-    from vael.evaluation import Number
+    from vael.numbers import Number
 
     values = torch.tensor([1.0, 2.0, 3.0, 6.0], dtype=torch.float64)
     found = Number.of(values)

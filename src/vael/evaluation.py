@@ -19,6 +19,7 @@ from vael.evidence import Annealed, Estimate, Estimator, Exact, closed_form, est
 from vael.evidence.exact import examples_at_once
 from vael.models.vae import VAE
 from vael.noise import Noise
+from vael.numbers import Number
 from vael.units import bits_per_dim
 
 Method = str | Estimator  # a kind of vael.evidence, "auto", or an estimator itself
@@ -75,20 +76,6 @@ def fixed_noise(model: VAE, split: Split, *, draws: int = 1, seed: int = 0) -> N
 
 
 @dataclass(frozen=True)
-class Number:
-    """A mean over examples and its standard error, in nats per example."""
-
-    value: float
-    standard_error: float | None
-    draws: int | None = None
-
-    @staticmethod
-    def of(values: Tensor, draws: int | None = None) -> "Number":
-        error = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
-        return Number(float(values.mean()), error, draws)
-
-
-@dataclass(frozen=True)
 class Evidence:
     """Mean log p(x) over a split in nats, with every error it has; the fields are those of `evaluation.json`."""
 
@@ -137,11 +124,10 @@ class Evaluation:
         rows = [
             (
                 "−ELBO",
-                f"{_signed(self.elbo, -1)} nats per example ({self.split}, {self.examples} examples, "
-                f"{self.elbo.draws} draw)",
+                f"{-self.elbo} nats per example ({self.split}, {self.examples} examples, {self.elbo.draws} draw)",
             ),
-            ("  rate", f"{_signed(self.rate)} nats"),
-            ("  distortion", f"{_signed(self.distortion)} nats"),
+            ("  rate", f"{self.rate} nats"),
+            ("  distortion", f"{self.distortion} nats"),
         ]
         if self.evidence is None:
             rows.append(("log p(x)", f"none: {self.reasons['evidence']}"))
@@ -149,24 +135,19 @@ class Evaluation:
             rows.append(("log p(x)", _evidence_text(self.evidence, self.examples)))
         if self.sandwich is not None:
             gap = Number(**self.sandwich["gap"])
-            rows.append(("sandwich", f"gap {_signed(gap)} nats on {self.sandwich['examples']} simulated examples"))
+            rows.append(("sandwich", f"gap {gap} nats on {self.sandwich['examples']} simulated examples"))
         if self.gaps is not None:
-            told = {name: _signed(number) for name, number in self.gaps.items()}
-            rows.append(("inference gap", f"{told['inference']} nats = approximation {told['approximation']}"))
-            rows.append(("", f"+ amortisation {told['amortisation']}"))
+            parts = f"approximation {self.gaps['approximation']}"
+            rows.append(("inference gap", f"{self.gaps['inference']} nats = {parts}"))
+            rows.append(("", f"+ amortisation {self.gaps['amortisation']}"))
         if self.bits_per_dim is not None:
             rows.append(("bits/dim", f"{self.bits_per_dim:.4f} per observed feature of {self.dims} (from log p(x))"))
         rows.append(("active units", f"{self.active_units} of {self.latent}"))
         return rows + [("warning", text) for text in self.warnings]
 
 
-def _signed(number: Number, sign: int = 1) -> str:
-    error = "" if number.standard_error is None else f" ± {number.standard_error:.2f}"
-    return f"{sign * number.value:.2f}{error}".replace("-", "−")
-
-
 def _evidence_text(found: Evidence, examples: int) -> str:
-    text = f"{_signed(Number(found.value, found.standard_error))} nats ({found.method}"
+    text = f"{Number(found.value, found.standard_error)} nats ({found.method}"
     some = f"{found.examples} examples" if found.examples == examples else f"{found.examples} of {examples} examples"
     if found.effective_sample_size is None:
         return f"{text}, {some})"

@@ -12,9 +12,10 @@ from torch.distributions import Bernoulli as BernoulliLaw
 import vael
 from vael import VAE
 from vael.cli.app import app
-from vael.diagnostics import Case, Measured, Symptoms, diagnose
+from vael.diagnostics import Case, Symptoms, diagnose
 from vael.likelihoods import Likelihood
 from vael.networks import MLP
+from vael.numbers import Number
 from vael.posteriors import GaussianPosterior
 from vael.priors import GaussianPrior
 from vael.runs.doctor import fit_command
@@ -180,8 +181,8 @@ def test_each_complaint_is_told_by_its_own_symptom(well):
         "warm_up_unfinished": {"course": dataclasses.replace(course, warm_up=course.step + 1)},
         "still_improving": {"course": dataclasses.replace(course, best_last=True, late_gain=2.0, whole_gain=20.0)},
         "rewound": {"course": dataclasses.replace(course, rewinds=2, slowdown=0.25, broken="rate[0]")},
-        "overfitting": {"fit": dataclasses.replace(fit, model=Measured(9.0, 0.5))},
-        "encoder_overfitting": {"fit": dataclasses.replace(fit, encoder=Measured(9.0, 0.5))},
+        "overfitting": {"fit": dataclasses.replace(fit, model=Number(9.0, 0.5))},
+        "encoder_overfitting": {"fit": dataclasses.replace(fit, encoder=Number(9.0, 0.5))},
         "loose_evidence": {"effective": (3.0, 200)},
         "far_from_prior": {"marginal": 20.0},
         "overconfident_encoder": {"calibration": dataclasses.replace(s.calibration, most=s.calibration.most * 0.6)},
@@ -192,22 +193,22 @@ def test_each_complaint_is_told_by_its_own_symptom(well):
 
 def test_a_difference_within_its_error_is_no_illness(well):
     s, _ = well
-    assert spoiled(well, fit=dataclasses.replace(s.fit, model=Measured(9.0, 5.0))) == []
+    assert spoiled(well, fit=dataclasses.replace(s.fit, model=Number(9.0, 5.0))) == []
 
 
 def test_a_wrong_z_that_costs_a_few_examples_very_much_is_no_collapse(well):
     s, _ = well
-    assert spoiled(well, use=dataclasses.replace(s.use, of_z=Measured(176.0, 74.0))) == []
-    assert spoiled(well, use=dataclasses.replace(s.use, of_z=Measured(0.01, 0.1))) == ["z_not_found"]
+    assert spoiled(well, use=dataclasses.replace(s.use, of_z=Number(176.0, 74.0))) == []
+    assert spoiled(well, use=dataclasses.replace(s.use, of_z=Number(0.01, 0.1))) == ["z_not_found"]
     assert spoiled(well, active=0) == ["z_not_found"]
 
 
 def test_a_decoder_that_hardly_uses_z_beside_what_it_knows_is_told(well):
     s, _ = well
-    assert spoiled(well, use=dataclasses.replace(s.use, of_z=Measured(1.0, 0.1), of_x=Measured(90.0, 1.0))) == [
+    assert spoiled(well, use=dataclasses.replace(s.use, of_z=Number(1.0, 0.1), of_x=Number(90.0, 1.0))) == [
         "decoder_needs_no_z"
     ]
-    assert spoiled(well, use=dataclasses.replace(s.use, of_z=Measured(9.0, 0.1), of_x=Measured(90.0, 1.0))) == []
+    assert spoiled(well, use=dataclasses.replace(s.use, of_z=Number(9.0, 0.1), of_x=Number(90.0, 1.0))) == []
 
 
 def test_partly_switched_off_units_are_laid_at_the_door_of_beta(well):
@@ -226,8 +227,8 @@ def test_every_command_that_is_recommended_is_one(well):
     sick = dataclasses.replace(
         s,
         active=0,
-        use=dataclasses.replace(s.use, of_x=Measured(5.0, 0.1)),
-        fit=dataclasses.replace(s.fit, model=Measured(9.0, 0.5), encoder=Measured(9.0, 0.5)),
+        use=dataclasses.replace(s.use, of_x=Number(5.0, 0.1)),
+        fit=dataclasses.replace(s.fit, model=Number(9.0, 0.5), encoder=Number(9.0, 0.5)),
         effective=(1.5, 200),
         marginal=20.0,
         noise=dataclasses.replace(s.noise, errors=0.01),

@@ -4,8 +4,9 @@ import pytest
 import torch
 from worlds import Linear, split_of
 
-from vael.diagnostics import Measured, gaussian_kl, marginal_gap, overfitting
+from vael.diagnostics import gaussian_kl, marginal_gap, overfitting
 from vael.evaluation import bounds
+from vael.numbers import Number
 
 WORLD = Linear.random(latent=2, observed=6, seed=3)
 
@@ -87,7 +88,7 @@ def test_the_gap_of_a_model_is_that_of_its_aggregated_posterior():
 
 
 def test_a_measured_mean_exceeds_a_bound_by_its_errors_or_not_at_all():
-    assert Measured(2.0, 0.2).exceeds(1.0)
-    assert not Measured(2.0, 0.3).exceeds(1.0)
-    assert Measured(2.0, None).exceeds(1.0)
-    assert str(Measured(-2.0, 0.25)) == "−2.00 ± 0.25"
+    assert Number(2.0, 0.2).exceeds(1.0)
+    assert not Number(2.0, 0.3).exceeds(1.0)
+    assert Number(2.0, None).exceeds(1.0)
+    assert str(Number(-2.0, 0.25)) == "−2.00 ± 0.25"

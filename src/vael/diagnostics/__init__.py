@@ -9,7 +9,6 @@ from vael.diagnostics.finding import Diagnosis, Finding
 from vael.diagnostics.gaps import Gaps, gaps
 from vael.diagnostics.information import Information, information
 from vael.diagnostics.linear_theory import active_by_theory, eigenvalues, tradeoff
-from vael.diagnostics.measured import Measured
 from vael.diagnostics.moments import gaussian_kl, marginal_gap
 from vael.diagnostics.noise import DecoderNoise, decoder_noise
 from vael.diagnostics.overfitting import Overfitting, overfitting
@@ -29,7 +28,6 @@ __all__ = [
     "Finding",
     "Gaps",
     "Information",
-    "Measured",
     "Overfitting",
     "Symptoms",
     "active_by_theory",

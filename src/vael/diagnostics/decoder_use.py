@@ -9,11 +9,11 @@ from torch import Tensor
 from vael.data.batch import Batch
 from vael.data.dataset import Split, positions
 from vael.diagnostics.draws import EXAMPLES_AT_ONCE, at_rest, posterior_draws, posteriors, some
-from vael.diagnostics.measured import Measured
 from vael.diagnostics.units import posterior_mean
 from vael.errors import RecipeError
 from vael.models.vae import VAE
 from vael.noise import stream
+from vael.numbers import Number
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class DecoderUse:
     features to be independent given z. at_mean: by how much less the distortion seems to be when E[z|x] is decoded.
     """
 
-    distortion: Measured
-    of_z: Measured
-    of_x: Measured
-    at_mean: Measured
+    distortion: Number
+    of_z: Number
+    of_x: Number
+    at_mean: Number
 
 
 def decoder_use(model: VAE, split: Split, *, examples: int | None = 2000, draws: int = 1, seed: int = 0) -> DecoderUse:
@@ -45,10 +45,10 @@ def decoder_use(model: VAE, split: Split, *, examples: int | None = 2000, draws:
         other = shuffled(model, part, z)
         means = torch.cat([posterior_mean(q) for _, q in posteriors(model, part)]).to(z)
         return DecoderUse(
-            distortion=Measured.of(own),
-            of_z=Measured.of(other - (own + part.log_jacobian)),
-            of_x=Measured.of(broken(model, part, z, seed=seed) - other),
-            at_mean=Measured.of(own + part.log_jacobian - distortions(model, part, means.unsqueeze(0))),
+            distortion=Number.of(own),
+            of_z=Number.of(other - (own + part.log_jacobian)),
+            of_x=Number.of(broken(model, part, z, seed=seed) - other),
+            at_mean=Number.of(own + part.log_jacobian - distortions(model, part, means.unsqueeze(0))),
         )
 
 

@@ -3,8 +3,8 @@
 from vael.diagnostics import causes, complaints
 from vael.diagnostics.causes import ignored, knows_x
 from vael.diagnostics.finding import Diagnosis
-from vael.diagnostics.measured import Measured
 from vael.diagnostics.symptoms import Case, Symptoms
+from vael.numbers import Number
 
 CAUSES = (causes.noise_too_wide, causes.beta_too_high, causes.capacity_too_low, causes.decoder_needs_no_z)
 COMPLAINTS = (
@@ -109,5 +109,5 @@ def numbers(s: Symptoms, case: Case) -> dict[str, object]:
     }
 
 
-def _pair(number: Measured | None) -> dict[str, float | None] | None:
+def _pair(number: Number | None) -> dict[str, float | None] | None:
     return None if number is None else {"value": number.value, "standard_error": number.standard_error}

@@ -13,9 +13,9 @@ from torch import Tensor
 from vael.data.dataset import Split
 from vael.diagnostics.draws import at_rest, posterior_draws, posteriors, some
 from vael.diagnostics.marginals import is_factorised, unit_log_prob
-from vael.diagnostics.measured import Measured
 from vael.errors import RecipeError
 from vael.models.vae import VAE
+from vael.numbers import Number
 
 AT_ONCE = 2**22  # numbers held at once: draws × posteriors × units
 ROOM = 1.0  # nats that I_q has to stay below its cap to be believed
@@ -31,11 +31,11 @@ class Information:
     examples: N, the posteriors q̄ is made of. anchors: how many of them z was drawn from.
     """
 
-    rate: Measured
-    mutual_information: Measured
-    marginal_kl: Measured
-    total_correlation: Measured | None
-    unit_kl: Measured | None
+    rate: Number
+    mutual_information: Number
+    marginal_kl: Number
+    total_correlation: Number | None
+    unit_kl: Number | None
     units: list[float] | None
     examples: int
     anchors: int
@@ -104,13 +104,13 @@ def _told(
     correlation = units = None
     if units_bar is not None and units_p is not None:
         units = (units_bar - units_p.to("cpu", torch.float64)).mean(0)  # (A, G)
-        correlation = Measured.of((log_bar - units_bar.sum(-1)).mean(0))
+        correlation = Number.of((log_bar - units_bar.sum(-1)).mean(0))
     return Information(
-        rate=Measured.of((log_q - log_p).mean(0)),
-        mutual_information=Measured.of((log_q - log_bar).mean(0)),
-        marginal_kl=Measured.of((log_bar - log_p).mean(0)),
+        rate=Number.of((log_q - log_p).mean(0)),
+        mutual_information=Number.of((log_q - log_bar).mean(0)),
+        marginal_kl=Number.of((log_bar - log_p).mean(0)),
         total_correlation=correlation,
-        unit_kl=None if units is None else Measured.of(units.sum(-1)),
+        unit_kl=None if units is None else Number.of(units.sum(-1)),
         units=None if units is None else [float(unit) for unit in units.mean(0)],
         examples=examples,
         anchors=log_q.shape[1],

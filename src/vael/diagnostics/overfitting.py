@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from vael.diagnostics.measured import Measured
+from vael.numbers import Number
 
 Scores = tuple[Tensor, Tensor]
 
@@ -23,10 +23,10 @@ class Overfitting:
     whole: The left side. gap: log p − ELBO on the held-out examples.
     """
 
-    whole: Measured
-    model: Measured
-    encoder: Measured
-    gap: Measured
+    whole: Number
+    model: Number
+    encoder: Number
+    gap: Number
 
 
 def overfitting(train: Scores, test: Scores) -> Overfitting:
@@ -40,13 +40,13 @@ def overfitting(train: Scores, test: Scores) -> Overfitting:
         whole=_difference(elbo, its_elbo),
         model=_difference(log_px, its_log_px),
         encoder=_difference(its_log_px - its_elbo, log_px - elbo),
-        gap=Measured.of(its_log_px - its_elbo),
+        gap=Number.of(its_log_px - its_elbo),
     )
 
 
-def _difference(first: Tensor, other: Tensor) -> Measured:
+def _difference(first: Tensor, other: Tensor) -> Number:
     """The difference of the means of two independent samples."""
-    one, two = Measured.of(first), Measured.of(other)
+    one, two = Number.of(first), Number.of(other)
     errors = (one.standard_error, two.standard_error)
     known = None if None in errors else sum(error**2 for error in errors if error is not None) ** 0.5
-    return Measured(one.value - two.value, known)
+    return Number(one.value - two.value, known)

@@ -47,7 +47,7 @@ def how(subject: Subject, found: Json) -> str:
     """What was measured, on what, with which errors."""
     where = "the given data" if found["split"] == "given data" else f"the {found['split']} split"
     text = (
-        f"Measured on {where}, {found['examples']:,} example{'s' * (found['examples'] != 1)}, in nats per example "
+        f"Number on {where}, {found['examples']:,} example{'s' * (found['examples'] != 1)}, in nats per example "
         f"(1 nat = 1.44 bits). ± is the standard error over examples."
     )
     if found["elbo"]:

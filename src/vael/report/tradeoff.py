@@ -19,7 +19,7 @@ def pictures(found: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def plot(found: Mapping[str, Any]) -> Figure:
-    """Measured points with their errors and βs; beside them the linear model's curve, where there is one."""
+    """Number points with their errors and βs; beside them the linear model's curve, where there is one."""
     figure, axes = panel(5.6, 4.0)
     figure.patch.set_facecolor("white")
     places, theory = found["places"], found["theory"]

@@ -15,7 +15,6 @@ from vael.evaluation import (
     NO_DENSITY,
     Bounds,
     Evidence,
-    Number,
     bounds,
     carried,
     chosen_estimator,
@@ -25,6 +24,7 @@ from vael.evaluation import (
     to_whole,
 )
 from vael.evidence import Estimate
+from vael.numbers import Number
 from vael.runs.run import Run
 from vael.units import bits_per_dim
 

@@ -12,9 +12,10 @@ from vael.data import Split
 from vael.diagnostics import active_units, eigenvalues, tradeoff
 from vael.diagnostics.noise import seen_rows
 from vael.errors import RecipeError
-from vael.evaluation import Number, bounds, latents
+from vael.evaluation import bounds, latents
 from vael.files import save_json
 from vael.likelihoods import Gaussian
+from vael.numbers import Number
 from vael.runs.fit import fit, nothing, resume
 from vael.runs.folder import RunFolder, next_folder
 from vael.runs.run import Run, load, reread
