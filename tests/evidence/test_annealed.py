@@ -70,6 +70,15 @@ def test_a_thousand_temperatures_give_the_golden_sandwich_and_integral():
     assert float(found.monte_carlo_error) < 0.03
 
 
+def test_ten_temperatures_integrate_to_the_middle_of_both_golden_sums():
+    """The trapezoid rule is the mean of the sums from the left and from the right; 3 standard errors."""
+    integral = Thermodynamic(temperatures=10, chains=1000, spacing="uniform", move=Perfect())
+    found = integral(WORLD.model(), split_of(X))
+    assert abs(float(found.value) - sum(PERFECT[10]) / 2) < 3 * float(found.monte_carlo_error)
+    assert float(found.monte_carlo_error) < 0.1
+    assert found.bound == "estimate"
+
+
 @pytest.mark.parametrize(("temperatures", "chains"), [(1, 20_000), (3, 20_000), (20, 2000)])
 @pytest.mark.parametrize("start", ["prior", "encoder"])
 def test_the_mean_weight_is_p_of_x_for_any_number_of_temperatures(temperatures, chains, start):

@@ -24,6 +24,7 @@ from vael.evidence import (
     estimator,
 )
 from vael.evidence.chosen import kinds
+from vael.evidence.density_ratio import chain_error
 from vael.evidence.importance import log_prior_spread
 from vael.likelihoods import Bernoulli
 from vael.networks import MLP
@@ -291,6 +292,15 @@ def test_the_density_ratio_meets_quadrature_on_bits(latent):
     assert (off.abs() < 4 * found.monte_carlo_error).all()
     assert (found.monte_carlo_error < 0.1).all()
     assert found.bound == "upper"
+
+
+def test_draws_of_one_chain_count_as_one():
+    """Four chains that never move: the spread of four numbers, however often each is drawn."""
+    still = torch.tensor([0.0, 1.0, 2.0, 3.0], dtype=torch.float64)[:, None]
+    log_r = still.log1p().repeat(50, 1)  # 50 draws of each chain in turn
+    r = 1 + still[:, 0]
+    assert_close(chain_error(log_r, 4), (r.std() / r.mean() / 2).reshape(1), atol=1e-12, rtol=0)
+    assert torch.isnan(chain_error(log_r, 1)).all()
 
 
 def test_states_that_can_be_counted_are_summed():
