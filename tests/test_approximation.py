@@ -10,7 +10,7 @@ from torch.distributions import Normal
 
 from vael import RecipeError, ShapeError, TrainingError, approximate
 from vael.evidence import Annealed
-from vael.posteriors import GaussianPosterior
+from vael.posteriors import BernoulliPosterior, GaussianPosterior
 
 # Eight schools (Rubin 1981): effects and their standard errors.
 EFFECTS = torch.tensor([28, 8, -3, 7, -1, 1, 18, 12], dtype=torch.float64)
@@ -91,3 +91,14 @@ def test_what_cannot_be_is_refused_in_words():
         approximate(lambda z: torch.log(z[:, 0]), 1)
     with pytest.raises(RecipeError, match="the posterior has 3 latents, latent is 2"):
         approximate(schools, 2, posterior=GaussianPosterior(latent=3))
+
+
+def test_a_target_that_teaches_nothing_is_refused():
+    with pytest.raises(RecipeError, match="log_joint carries no gradient to z"):
+        approximate(lambda z: schools(z.detach()), 2)
+    with pytest.raises(RecipeError, match="BernoulliPosterior carry no gradient"):
+        approximate(schools, 2, posterior=BernoulliPosterior(latent=2))
+    with pytest.raises(ShapeError, match=r"begin has shape \(3,\), expected \(2,\)"):
+        approximate(schools, 2, begin=torch.zeros(3))
+    with pytest.raises(RecipeError, match="draws must be a whole number of at least 1, got 0"):
+        approximate(schools, 2, draws=0)

@@ -11,7 +11,7 @@ from worlds import Linear, split_of
 from vael import VAE, RecipeError, evaluate
 from vael.evaluation import bounds, fixed_noise
 from vael.files import dump_json
-from vael.likelihoods import GreyBernoulli
+from vael.likelihoods import Bernoulli, GreyBernoulli
 from vael.networks import MLP
 from vael.posteriors import GaussianPosterior
 from vael.priors import GaussianPrior
@@ -84,8 +84,8 @@ def test_the_log_jacobian_moves_bound_and_evidence_alike():
     x = WORLD.sample(50)
     plain = split_of(x)
     scaled = dataclasses.replace(plain, log_jacobian=torch.full((50,), 1.5, dtype=torch.float64))
-    for method in ("exact", "importance"):
-        a, b = (evaluate(WIDE, split, method=method, draws=50) for split in (plain, scaled))
+    for method, draws in (("exact", None), ("importance", 50)):
+        a, b = (evaluate(WIDE, split, method=method, draws=draws) for split in (plain, scaled))
         assert b.elbo.value - a.elbo.value == pytest.approx(1.5, abs=1e-9)
         assert b.evidence.value - a.evidence.value == pytest.approx(1.5, abs=1e-9)
         assert b.rate.value == pytest.approx(a.rate.value, abs=1e-12)
@@ -204,3 +204,28 @@ def test_standard_errors_are_the_spread_over_the_root_of_the_examples():
     found = Number.of(values)
     assert found.value == 3.0
     assert found.standard_error == pytest.approx(math.sqrt(14 / 3) / 2)
+
+
+def test_what_cannot_be_had_beside_log_p_costs_its_own_line_alone():
+    from vael.posteriors import BernoulliPosterior
+    from vael.priors import BernoulliPrior
+
+    model = VAE(BernoulliPrior(3), Bernoulli(MLP(3, [], 5)), BernoulliPosterior(MLP(5, [], 3)))
+    found = evaluate(model, split_of((torch.rand(6, 5) > 0.5).float()), gaps=True, sandwiched=2)
+    assert found.evidence.method == "exact"
+    assert found.gaps is None
+    assert found.sandwich is None
+    assert "carry no gradient" in found.reasons["gaps"]
+    assert "need a density over lengths" in found.reasons["sandwich"]
+    assert "gaps" in str(found)
+
+
+def test_an_error_of_a_grid_is_shown_and_called_by_its_name():
+    from vael.evidence import Quadrature
+
+    coarse = evaluate(WIDE, split_of(WORLD.sample(5)), method=Quadrature(nodes=4))
+    assert coarse.evidence.bound == "estimate"
+    assert "numerical error" in str(coarse)
+    assert "; an estimate)" in str(coarse)
+    with pytest.raises(RecipeError, match="Quadrature is an estimator with its own arguments; leave out draws"):
+        evaluate(WIDE, split_of(WORLD.sample(5)), method=Quadrature(nodes=4), draws=7)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vael.errors import RecipeError, ShapeError, TrainingError
 from vael.evidence.annealed import Annealed
-from vael.evidence.estimate import Estimate, mean_weight
+from vael.evidence.estimate import Estimate, check_count, mean_weight
 from vael.inference import Path, ascend
 from vael.models.terms import detached
 from vael.noise import stream
@@ -79,8 +79,15 @@ def approximate(
     family = posterior or FullGaussianPosterior(latent=latent)
     if family.latent != latent:
         raise RecipeError(f"approximate: the posterior has {family.latent} latents, latent is {latent}.")
+    if family.path != "smooth":
+        raise RecipeError(f"approximate: draws of {type(family).__name__} carry no gradient; use a Gaussian family.")
+    check_count("approximate", latent=latent, draws=draws)
     outputs = torch.zeros(1, family.width(latent), dtype=torch.float64)
     if begin is not None:
+        if tuple(torch.as_tensor(begin).shape) != (latent,):
+            raise ShapeError(
+                f"approximate: begin has shape {tuple(torch.as_tensor(begin).shape)}, expected ({latent},), a mean."
+            )
         outputs[0, :latent] = torch.as_tensor(begin, dtype=torch.float64)
 
     def bound(outputs: Tensor, step: int) -> Tensor:
@@ -94,6 +101,8 @@ def approximate(
                 f"approximate: log_joint returned shape {tuple(log_p.shape)} for z of shape ({draws}, {latent}), "
                 f"expected ({draws},): one log-density for each draw."
             )
+        if not log_p.requires_grad:
+            raise RecipeError("approximate: log_joint carries no gradient to z; write it in torch, without detach().")
         # q's parameters held still in log q: where q is the target the gradient is then zero draw by draw
         # (Roeder et al. 2017, arXiv 1703.09194).
         value: Tensor = (log_p - detached(q).log_prob(z)[:, 0]).mean(0, keepdim=True)

@@ -3,9 +3,9 @@
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from vael.diagnostics.gaps import DRAWS
 from vael.diagnostics.gaps import gaps as find_gaps
 from vael.diagnostics.units import active_units, posterior_mean, unit_rates
 from vael.errors import RecipeError
-from vael.evidence import Annealed, Estimate, Estimator, Exact, closed_form, estimator, sandwich
+from vael.evidence import Annealed, Estimate, Estimator, Exact, closed_form, estimator, linear_gaussian, sandwich
 from vael.evidence.exact import examples_at_once
 from vael.models.vae import VAE
 from vael.noise import Noise
@@ -26,7 +26,9 @@ Method = str | Estimator  # a kind of vael.evidence, "auto", or an estimator its
 
 PILOT_EXAMPLES = 4
 FEW = 10  # weights: an effective sample size below it makes log p(x) of an example a loose bound
+Found = TypeVar("Found")
 GAPS = ("inference", "approximation", "amortisation")
+SIDES = {"lower": "a lower bound", "upper": "an upper bound", "estimate": "an estimate", "exact": "exact"}
 NO_DENSITY = "grey values under Bernoulli have no density"
 
 
@@ -140,6 +142,7 @@ class Evaluation:
             parts = f"approximation {self.gaps['approximation']}"
             rows.append(("inference gap", f"{self.gaps['inference']} nats = {parts}"))
             rows.append(("", f"+ amortisation {self.gaps['amortisation']}"))
+        rows += [(name, f"none: {self.reasons[name]}") for name in ("sandwich", "gaps") if name in self.reasons]
         if self.bits_per_dim is not None:
             rows.append(("bits/dim", f"{self.bits_per_dim:.4f} per observed feature of {self.dims} (from log p(x))"))
         rows.append(("active units", f"{self.active_units} of {self.latent}"))
@@ -149,12 +152,15 @@ class Evaluation:
 def _evidence_text(found: Evidence, examples: int) -> str:
     text = f"{Number(found.value, found.standard_error)} nats ({found.method}"
     some = f"{found.examples} examples" if found.examples == examples else f"{found.examples} of {examples} examples"
-    if found.effective_sample_size is None:
-        return f"{text}, {some})"
     error, size = found.monte_carlo_error, found.effective_sample_size
+    if error == 0.0:
+        return f"{text}, {some})"
+    spread = "unknown" if error is None else f"{error:.3g}" if error < 1e-3 else f"{error:.3f}"
+    if size is None:
+        return f"{text}, {some}, numerical error {spread}; {SIDES[found.bound]})"
     return (
-        f"{text}, {found.draws} draws, {some}, Monte Carlo error {'unknown' if error is None else f'{error:.3f}'},\n"
-        f"{'':14}effective sample size {size['median']:.0f} median, {size['min']:.1f} least; a {found.bound} bound)"
+        f"{text}, {found.draws} draws, {some}, Monte Carlo error {spread},\n"
+        f"{'':14}effective sample size {size['median']:.0f} median, {size['min']:.1f} least; {SIDES[found.bound]})"
     )
 
 
@@ -204,10 +210,12 @@ def evaluate(
         chosen = subset(model, split, how, max_examples, budget, seed)
         log_px = how(model, split.rows(chosen), seed=seed)
         evidence = to_whole(log_px, found.elbo, chosen)
+        # What cannot be had beside log p(x) costs its own line, not log p(x).
         if gaps:
-            parts = find_gaps(model, split.rows(chosen), log_px.value, seed=seed)
+            parts = _or_reason(reasons, "gaps", lambda: find_gaps(model, split.rows(chosen), log_px.value, seed=seed))
         if sandwiched:
-            bracket = sandwich(model, how if isinstance(how, Annealed) else Annealed(), sandwiched, seed=seed)
+            walk = how if isinstance(how, Annealed) else Annealed()
+            bracket = _or_reason(reasons, "sandwich", lambda: sandwich(model, walk, sandwiched, seed=seed))
     dims, active = model.likelihood.dims, active_units(means)
     seen = seen_dims(split, dims)
     if not discrete or not seen:
@@ -235,6 +243,15 @@ def evaluate(
         warnings=[*notes, *_warnings(evidence, found, active, len(split))],
         reasons=reasons,
     )
+
+
+def _or_reason(reasons: dict[str, str], name: str, find: Callable[[], Found]) -> Found | None:
+    """What `find` finds; or None, and its refusal among the reasons."""
+    try:
+        return find()
+    except RecipeError as error:
+        reasons[name] = " ".join(str(error).split())
+        return None
 
 
 def seen_dims(split: Split, dims: int) -> float:
@@ -266,7 +283,7 @@ def subset(model: VAE, split: Split, how: Estimator, max_examples: int | None, b
         if max_examples < 1:
             raise RecipeError(f"evaluate: max_examples must be at least 1, got {max_examples}.")
         return order[:max_examples]
-    if isinstance(how, Exact):
+    if isinstance(how, Exact) and linear_gaussian(model) is not None:
         return order
     pilot = split.rows(order[: min(n, PILOT_EXAMPLES)])
     started = time.perf_counter()
@@ -276,16 +293,23 @@ def subset(model: VAE, split: Split, how: Estimator, max_examples: int | None, b
 
 
 def chosen_estimator(
-    model: VAE, method: Method = "auto", draws: int | None = 5000, settings: Mapping[str, Any] | None = None
+    model: VAE, method: Method = "auto", draws: int | None = None, settings: Mapping[str, Any] | None = None
 ) -> Estimator:
     """The estimator that `method` names, with `draws` where it takes any; auto: exact where it can be, else importance.
 
     Raises RecipeError for an unknown method or setting, and where the model has no density.
     """
     if not isinstance(method, str):
+        if settings or draws is not None:
+            raise RecipeError(
+                f"evaluate: {type(method).__name__} is an estimator with its own arguments; leave out draws and "
+                f"settings."
+            )
         return method
     if method == "auto":
-        method = "importance" if closed_form(model) is None else "exact"
+        if closed_form(model) is not None:
+            return Exact()
+        method = "importance"
     return estimator(method, draws=draws, settings=settings or {})
 
 
@@ -335,7 +359,7 @@ def _warnings(evidence: Evidence | None, found: Bounds, active: int, examples: i
         if median < min(FEW, evidence.draws / 2):
             notes.append(
                 f"half of the examples have an effective sample size below {median:.1f} of {evidence.draws} draws: "
-                f"log p(x) is a loose lower bound"
+                + ("log p(x) is a loose lower bound" if evidence.bound == "lower" else "the value is not to be trusted")
             )
     if not torch.isfinite(found.elbo).all():
         notes.append(f"{int((~torch.isfinite(found.elbo)).sum())} examples have a bound that is not finite")

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from vael.distributions import SpikedGaussians, SpikeSlab
+from vael.models.classical import spike_slab_sparse_coding
 
 F64 = torch.float64
 LINE = torch.linspace(-14, 14, 1401, dtype=F64)  # holds 0, which is a point mass of its own: shifted off it below
@@ -105,3 +106,14 @@ def test_what_decides_the_pattern_and_what_moves_within_it_are_independent():
             assert abs(float(white.mean())) < 4 / math.sqrt(count)
             assert abs(float(white.square().mean()) - 1) < 4 * math.sqrt(2 / count)
             assert abs(float(white.pow(4).mean()) - 3) < 4 * math.sqrt(96 / count)
+
+
+def test_one_column_of_z_is_scored_under_every_example():
+    """z `(K, 1, D)` against B laws is the same as z repeated B times: the mixture of all posteriors asks so."""
+    model = spike_slab_sparse_coding(5, 2).double()
+    with torch.no_grad():
+        model.likelihood.network.head.weight.normal_(generator=torch.Generator().manual_seed(0))
+    q = model.posterior(torch.randn(6, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
+    z = q.from_noise(torch.randn(7, 6, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64))[:, :1]
+    assert q.log_prob(z).shape == (7, 6)
+    assert torch.equal(q.log_prob(z), q.log_prob(z.expand(-1, 6, -1)))

@@ -187,7 +187,7 @@ def test_the_same_seed_gives_the_same_number_and_leaves_the_model_as_it_was():
 
 def test_discrete_latents_are_refused_in_words():
     model = VAE(BernoulliPrior(3), Bernoulli(MLP(3, [], 4)), BernoulliPosterior(MLP(4, [], 3)))
-    with pytest.raises(RecipeError, match="latents are discrete, and Hamiltonian moves need slopes"):
+    with pytest.raises(RecipeError, match="latents are discrete or have point masses, and Hamiltonian moves"):
         Annealed(temperatures=2)(model, split_of(torch.zeros(2, 4)))
 
 

@@ -145,3 +145,11 @@ def test_a_foreign_posterior_is_drawn_from_a_forked_state_and_says_so():
     assert not torch.equal(other.log_w, first.log_w)
     # without a closed form the rate is the Monte Carlo mean, so the bound is the mean log weight
     assert_close(first.elbo, first.log_w.mean(0))
+
+
+def test_a_density_over_lengths_is_no_posterior_of_a_prior_with_point_masses():
+    from vael import RecipeError
+    from vael.priors import SpikeSlabPrior
+
+    with pytest.raises(RecipeError, match="the prior is a law of SpikeSlab, the posterior one of DiagonalGaussian"):
+        VAE(SpikeSlabPrior(2), Gaussian(MLP(2, [], 5)), GaussianPosterior(MLP(5, [], 4)))

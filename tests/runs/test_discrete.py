@@ -143,6 +143,10 @@ def test_the_command_line_fits_and_measures_bits(tmp_path, capsys):
             "DReG: does not go with BernoulliPosterior, which relaxes its draws",
         ),
         (
+            {**BERNOULLI, "objective": "iwae", "latent": 3, "settings": {"posterior.enumerates": True}},
+            "IWAE: does not go with BernoulliPosterior, which takes all states",
+        ),
+        (
             {**BERNOULLI, "objective": "vimco", "latent": 3, "settings": {"posterior.enumerates": True}},
             "VIMCO: does not go with BernoulliPosterior, which takes all states",
         ),

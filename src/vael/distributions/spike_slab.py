@@ -23,6 +23,8 @@ class SpikeSlab(Distribution):
         logits: Shape `(D,)`.
     """
 
+    atomic = True  # what counts lengths alone, such as a Hamiltonian move or a grid, never sees the point mass
+
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012 — torch's own declaration of it
 
     def __init__(self, logits: Tensor) -> None:
@@ -64,6 +66,8 @@ class SpikedGaussians(Distribution):
         root: Lower triangular R_s, `(S, 1 or B, D, D)`, the identity where the pattern is 0.
     """
 
+    atomic = True
+
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012
 
     def __init__(self, patterns: Tensor, logits: Tensor, loc: Tensor, root: Tensor) -> None:
@@ -98,6 +102,7 @@ class SpikedGaussians(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log P(s) + log N(z_on; loc_on, (R Rᵀ)_on) for the pattern s that z has, nats, `(K, B)`."""
+        value = value.expand(*value.shape[:-2], self.log_weights.shape[1], value.shape[-1])
         on = value != 0
         places = 2 ** torch.arange(on.shape[-1], device=on.device)
         number = (on * places).sum(-1)  # (K, B)

@@ -10,7 +10,7 @@ from torch import Tensor
 from vael.data.batch import Batch
 from vael.data.dataset import Split, positions
 from vael.errors import RecipeError
-from vael.evidence.estimate import LARGEST_CHUNK, Estimate, check_count, mean_weight
+from vael.evidence.estimate import LARGEST_CHUNK, Estimate, check_count, check_number, mean_weight
 from vael.inference.hmc import Move, find_steps, noise_of
 from vael.inference.path import Path, path_to_posterior
 from vael.models.vae import VAE
@@ -83,6 +83,7 @@ class Walker:
             raise RecipeError(f"{name}: start must be prior or encoder, got {self.start!r}.")
         if self.spacing not in ("sigmoid", "uniform"):
             raise RecipeError(f"{name}: spacing must be sigmoid or uniform, got {self.spacing!r}.")
+        check_number(name, acceptance=self.acceptance)
         if not 0 < self.acceptance < 1:
             raise RecipeError(f"{name}: acceptance must be between 0 and 1, got {self.acceptance}.")
 

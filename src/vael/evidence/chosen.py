@@ -20,7 +20,7 @@ def kinds() -> dict[str, type]:
 def estimator(method: str, *, draws: int | None = None, settings: Mapping[str, Any] | None = None) -> Estimator:
     """The estimator whose kind is `method`, or is the only one to begin so, as in "prior".
 
-    draws: Where it takes draws. settings: Its other arguments, by name.
+    draws: For a method that takes draws. settings: Its other arguments, by name.
     Raises RecipeError for an unknown method or argument.
     """
     known, name = kinds(), method.replace("-", "_")
@@ -36,7 +36,9 @@ def estimator(method: str, *, draws: int | None = None, settings: Mapping[str, A
                 f"method {found[0]}: unknown setting {key!r}. It takes: {', '.join(takes) or 'none'}."
                 f"{closest(key, takes)}"
             )
-    if draws is not None and "draws" in takes:
+    if draws is not None:
+        if "draws" not in takes:
+            raise RecipeError(f"method {found[0]}: takes no draws. Its settings are: {', '.join(takes) or 'none'}.")
         arguments = {"draws": draws, **arguments}
     made: Estimator = member(**arguments)
     return made

@@ -8,8 +8,9 @@ from torch.distributions import MultivariateNormal
 
 from vael.data.batch import Batch
 from vael.data.dataset import Split
+from vael.errors import RecipeError
 from vael.evidence.annealed import Start, in_pieces
-from vael.evidence.estimate import LARGEST_CHUNK, Estimate, check_count, mean_weight
+from vael.evidence.estimate import LARGEST_CHUNK, Estimate, check_count, check_number, mean_weight
 from vael.inference.hmc import sample_posterior
 from vael.inference.path import path_to_posterior
 from vael.models.vae import VAE
@@ -24,9 +25,9 @@ class DensityRatio:
         1/p(x) = E_{p(z|x)}[ q̂(z) / p(x, z) ] ≈ 1/K Σ_k q̂(z_k) / p(x, z_k),    z_k ~ p(z|x) by HMC
 
     q̂ is a Gaussian with the mean and covariance of a first set of draws, each example's own; the sum is over a second,
-    fresh one. 1/p̂ is unbiased when the chains have converged, so log p̂ is an upper bound in expectation. For small
-    latents only: below five, says its source, since the ratio's variance grows with the part of the posterior that q̂
-    misses.
+    fresh one. 1/p̂ is unbiased when the chains have converged, and log p̂ then too high in expectation; a q̂ that misses
+    a part of the posterior, or wastes itself where it is not, makes it err to either side: an estimate. For small
+    latents of one mode: below five, says its source.
 
     Args:
         draws: K, the draws of the second set, and of the first; a multiple of `chains` is taken, no fewer.
@@ -45,9 +46,15 @@ class DensityRatio:
     chunk: int = LARGEST_CHUNK
 
     def __post_init__(self) -> None:
-        check_count("DensityRatio", draws=self.draws, chains=self.chains, leapfrog=self.leapfrog)
+        check_count("DensityRatio", draws=self.draws, chains=self.chains, leapfrog=self.leapfrog, warm_up=self.warm_up)
+        check_number("DensityRatio", acceptance=self.acceptance)
 
     def __call__(self, model: VAE, split: Split, *, seed: int = 0) -> Estimate:
+        if self.draws < model.latent + 2:
+            raise RecipeError(
+                f"DensityRatio: a Gaussian over {model.latent} latents takes at least {model.latent + 2} draws, got "
+                f"{self.draws}."
+            )
         each = -(-self.draws // self.chains)
 
         def of_some(batch: Batch, examples: list[int]) -> Estimate:
@@ -61,7 +68,9 @@ class DensityRatio:
                 log_joint = model.log_joint(batch, second.to(path.goal_width)).to("cpu", torch.float64)
             log_r = gaussian_of(first).log_prob(second) - log_joint
             value, _, size = mean_weight(log_r)
-            return Estimate(-value, chain_error(log_r, self.chains), size, each * self.chains, "density_ratio", "upper")
+            return Estimate(
+                -value, chain_error(log_r, self.chains), size, each * self.chains, "density_ratio", "estimate"
+            )
 
         return in_pieces(model, split, self.chains, self.chunk, of_some)
 

@@ -13,7 +13,7 @@ from vael.models.vae import VAE
 
 LARGEST_CHUNK = 2**19  # features decoded at once: 2 MiB a tensor stays in cache; 2**23 took 2 × the CPU time
 
-Bound = Literal["lower", "upper", "unbiased", "exact", "estimate"]
+Bound = Literal["lower", "upper", "exact", "estimate"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,15 @@ class Estimator(Protocol):
 def check_count(name: str, **counts: int) -> None:
     """Raise RecipeError unless every count is a whole number of at least 1."""
     for what, count in counts.items():
-        if not isinstance(count, int) or count < 1:
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise RecipeError(f"{name}: {what} must be a whole number of at least 1, got {count!r}.")
+
+
+def check_number(name: str, **numbers: float) -> None:
+    """Raise RecipeError unless every number is a finite one."""
+    for what, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            raise RecipeError(f"{name}: {what} must be a number, got {number!r}.")
 
 
 def mean_weight(log_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:

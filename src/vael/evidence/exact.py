@@ -15,7 +15,7 @@ from vael.evidence.estimate import LARGEST_CHUNK, Estimate
 from vael.likelihoods.gaussian import Gaussian
 from vael.models.vae import VAE
 from vael.networks.mlp import affine_map
-from vael.posteriors.exact import ExactPosterior
+from vael.posteriors.exact import ComputedPosterior, ExactPosterior
 
 AT_ONCE = 500  # examples
 MOST_SUMMED = 2**13  # states: a sum over them costs no more than importance sampling, and is exact
@@ -104,10 +104,14 @@ class Exact:
                 "depend on z, and is a sum for a posterior that enumerates its states; this model is neither.\n"
                 "  Use method importance."
             )
-        split = split.settled(seed=0).to(model.device)
-        with torch.inference_mode():
-            batches = (split.batch(rows.to(split.x.device)) for rows in positions(split, examples_at_once(model)))
-            value = torch.cat([log_px(batch).to("cpu", torch.float64) for batch in batches])
+        split, was_training = split.settled(seed=0).to(model.device), model.training
+        model.eval()
+        try:
+            with torch.inference_mode():
+                batches = (split.batch(rows.to(split.x.device)) for rows in positions(split, examples_at_once(model)))
+                value = torch.cat([log_px(batch).to("cpu", torch.float64) for batch in batches])
+        finally:
+            model.train(was_training)
         return Estimate(value + split.log_jacobian.cpu(), torch.zeros_like(value), None, 0, "exact", "exact")
 
 
@@ -136,5 +140,9 @@ def summed(model: VAE, batch: Batch) -> Tensor:
 
 def examples_at_once(model: VAE) -> int:
     """How many examples can be summed over their states side by side."""
-    states = model.states or 1
+    posterior, states = model.posterior, 1
+    if posterior.enumerates or isinstance(posterior, ComputedPosterior):
+        states = getattr(posterior, "states", None) or model.states or 1
+    elif model.states is not None and model.states <= MOST_SUMMED:
+        states = model.states
     return max(1, min(AT_ONCE, LARGEST_CHUNK * 8 // (states * model.likelihood.dims)))

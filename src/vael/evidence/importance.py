@@ -12,7 +12,7 @@ from vael.data.batch import Batch
 from vael.data.dataset import Split, positions
 from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian
 from vael.errors import RecipeError
-from vael.evidence.estimate import LARGEST_CHUNK, Bound, Estimate, check_count, of_sums
+from vael.evidence.estimate import LARGEST_CHUNK, Bound, Estimate, check_count, check_number, of_sums
 from vael.models.vae import DRAWS_PER_STREAM, VAE
 from vael.noise import Noise
 
@@ -95,6 +95,7 @@ class Defensive:
 
     def __post_init__(self) -> None:
         check_count("Defensive", draws=self.draws)
+        check_number("Defensive", share=self.share)
         if not 0 < self.share < 1:
             raise RecipeError(f"Defensive: share must be between 0 and 1, got {self.share}.")
         if not 0 < self.from_prior < self.draws:
@@ -131,9 +132,9 @@ class Renyi:
 
         L_α(x) = 1/(1 − α) log E_q[w^{1 − α}] = log p(x) − D_α(q‖p(z|x))
 
-    α → 1 is the ELBO, α = 0 is log p(x) itself, α < 0 an upper bound: CUBO_n is α = 1 − n. The mean of finitely many
-    weights lies below its expectation's logarithm, so an upper bound from few draws can fall below log p(x): watch the
-    effective sample size, which is that of the weights w^{1 − α}.
+    α → 1 is the ELBO, α = 0 is log p(x) itself, α < 0 an upper bound: CUBO_n is α = 1 − n. The logarithm of a mean of
+    finitely many weights lies below that of their expectation, so an upper bound from few draws can fall below log p(x)
+    (at K = 1 it is the ELBO): it is called an estimate. Watch the effective sample size, that of the weights w^{1 − α}.
 
     Source: Li & Turner 2016 (arXiv 1602.02311); Dieng et al. 2017 for CUBO (arXiv 1611.00328).
     """
@@ -144,6 +145,7 @@ class Renyi:
 
     def __post_init__(self) -> None:
         check_count("Renyi", draws=self.draws)
+        check_number("Renyi", alpha=self.alpha)
         if self.alpha == 1:
             raise RecipeError("Renyi: alpha = 1 is the ELBO, which every evaluation shows; choose another alpha.")
 
@@ -152,13 +154,19 @@ class Renyi:
         found = weighed(model, split, from_posterior, self.draws, self.chunk, seed, "renyi", power)
         return Estimate(
             found.value / power, found.monte_carlo_error / abs(power), found.effective_sample_size, self.draws,
-            "renyi", "upper" if self.alpha < 0 else "lower",
+            "renyi", "estimate" if self.alpha < 0 else "lower",
         ).shifted(split.log_jacobian * (1 - 1 / power))  # fmt: skip
 
 
 def from_posterior(model: VAE, batch: Batch, noise: Noise, first: int) -> Tensor:
-    """log w of draws from q(z|x), `(k, B)`."""
-    return model.terms(batch, noise).log_w
+    """log w of draws from q(z|x), `(k, B)`; of draws, too, where the posterior would rather count all its states."""
+    if not model.posterior.enumerates:
+        return model.terms(batch, noise).log_w
+    (eps,) = noise.latents
+    q = model.posterior(batch.x, batch.given, batch.observed)
+    z = q.from_noise(eps)
+    log_w: Tensor = model.log_joint(batch, z) - q.log_prob(z)
+    return log_w
 
 
 def from_prior(model: VAE, batch: Batch, noise: Noise, first: int) -> Tensor:
@@ -207,14 +215,16 @@ def log_prior_spread(model: VAE, split: Split) -> Tensor | None:
     with the encoder's q for the posterior; exact where q is. None where q or p are other laws. In x = W z + ε with
     W = w I, at x = 0, it is [(w² + σ²) / (σ √(2w² + σ²))]^d: 3 · 10⁸ draws for w = 1, σ = 0.1, d = 10.
     """
-    found = []
+    found, was_training = [], model.training
+    model.eval()
     with torch.inference_mode():
         for rows in positions(split, 500):
             batch = split.settled(seed=0).to(model.device).batch(rows.to(model.device))
             q, p = model.posterior(batch.x, batch.given, batch.observed), model.prior(batch.given)
             if not isinstance(q, DiagonalGaussian) or not isinstance(p, StandardGaussian):
-                return None
+                break
             room = torch.clamp(2 - q.variance, min=1e-6)  # a q wider than √2 has no finite answer
             each = q.loc.square() / room - q.log_scale - 0.5 * torch.log(room)
             found.append(each.sum(-1).to("cpu", torch.float64))
-    return torch.cat(found)
+    model.train(was_training)
+    return torch.cat(found) if found else None

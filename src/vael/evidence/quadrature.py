@@ -1,7 +1,7 @@
 """log p(x) by quadrature over a grid of z, for one to three latents."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from vael.inference.path import path_to_posterior
 from vael.models.vae import VAE
 
 MOST_LATENTS = 3
+SURE = 1e-4  # nats: a refinement that moves no example by more is taken for the end of it
 REACH = 12.0  # widths to either side, for even nodes: N(0, 1) has 10^-32 of its mass outside
 
 Rule = Literal["hermite", "trapezoid"]
@@ -31,7 +32,7 @@ class Quadrature:
     "hermite" has the Gauss–Hermite nodes t and weights w of N(0, 1): exact for g a polynomial of degree 2 nodes − 1,
     best for a posterior shaped like N(m, s²). "trapezoid" has even nodes on −12 … 12: for a posterior much narrower
     than s, or of several modes, where Hermite nodes lie too far apart. What is given as the Monte Carlo error is the
-    change from a rule of two thirds as many nodes.
+    change from a rule of two thirds as many nodes; the value is called exact where that is below 10⁻⁴ nats for all.
 
     nodes: For each of the 1–3 latents. around: m and s of the "prior" (0 and 1), or of the "encoder".
     Raises RecipeError for more than three latents.
@@ -63,7 +64,9 @@ class Quadrature:
             coarse = self.integral(model, batch, max(1, 2 * self.nodes // 3))
             return Estimate(fine, (fine - coarse).abs(), None, self.nodes, "quadrature", "exact")
 
-        return in_pieces(model, split, self.nodes**model.latent, self.chunk, of_some)
+        found = in_pieces(model, split, self.nodes**model.latent, self.chunk, of_some)
+        sure = bool((found.monte_carlo_error < SURE).all())
+        return found if sure else replace(found, bound="estimate")
 
     def integral(self, model: VAE, batch: Batch, nodes: int) -> Tensor:
         """log p(x) by a rule of `nodes` for each latent, `(B,)` float64."""
@@ -77,12 +80,14 @@ class Quadrature:
         line, weight = RULES[self.rule](nodes)
         grid = torch.cartesian_prod(*[line] * model.latent).reshape(-1, model.latent)  # (M, D)
         log_weight = torch.cartesian_prod(*[weight] * model.latent).reshape(-1, model.latent).log().sum(-1)
-        z = loc + scale * grid.to(loc)[:, None]  # (M, B, D)
         normal = -0.5 * (grid.square().sum(-1) + model.latent * math.log(2 * math.pi))
-        with torch.no_grad():
-            joint = model.log_joint(batch, z).to("cpu", torch.float64)
-        log_scale = scale.to("cpu", torch.float64).log().sum(-1)
-        return (joint + (log_weight - normal)[:, None]).logsumexp(0) + log_scale
+        total = torch.full((len(batch),), -math.inf, dtype=torch.float64)
+        size = max(1, self.chunk // (len(batch) * max(model.likelihood.dims, model.latent)))
+        for some, weight in zip(grid.split(size), (log_weight - normal).split(size), strict=True):
+            with torch.no_grad():
+                joint = model.log_joint(batch, loc + scale * some.to(loc)[:, None]).to("cpu", torch.float64)  # (m, B)
+            total = torch.logaddexp(total, (joint + weight[:, None]).logsumexp(0))
+        return total + scale.to("cpu", torch.float64).log().sum(-1)
 
 
 def hermite(nodes: int) -> tuple[Tensor, Tensor]:

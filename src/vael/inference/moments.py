@@ -50,7 +50,7 @@ def expect(model: VAE, split: Split, centre: Tensor) -> Moments:
         batch = double(split.batch(rows))
         terms = model.terms(batch, Noise((batch.x.new_zeros(1, len(batch), model.latent),)))
         # That of any weight, or the sum over an enumerated latent.
-        log_px = (terms.log_w + terms.log_measure).logsumexp(0) + split.log_jacobian[rows]
+        log_px = (terms.log_w + terms.log_measure).logsumexp(0) + split.log_jacobian[rows].to(terms.log_w)
         found = of_law(terms.latents[0].q, log_px, batch, centre)
         total = found if total is None else total + found
     assert total is not None

@@ -90,10 +90,10 @@ def path_to_posterior(model: VAE, batch: Batch, *, start: str = "prior") -> Path
         raise RecipeError(f"path to the posterior: start must be prior or encoder, got {start!r}.")
     with torch.no_grad():
         q, p = model.posterior(batch.x, batch.given, batch.observed), model.prior(batch.given)
-    if hasattr(p, "every"):
+    if any(getattr(law, "discrete", False) or getattr(law, "atomic", False) for law in (p, q)):
         raise RecipeError(
-            "path to the posterior: the latents are discrete, and Hamiltonian moves need slopes.\n"
-            "  Use method importance, or exact where all states can be enumerated."
+            "path to the posterior: the latents are discrete or have point masses, and Hamiltonian moves and grids "
+            "need a density over lengths.\n  Use method importance, or exact where all states can be summed."
         )
     law = p if start == "prior" else q
     goal_width = width_of(q, batch.x, model.latent)

@@ -10,6 +10,7 @@ from vael.inference.em import check
 from vael.inference.maximise import head, unfloored
 from vael.likelihoods.gaussian import QUICKER, Gaussian
 from vael.models.vae import VAE
+from vael.posteriors.exact import LinearGaussianPosterior
 
 
 @torch.no_grad()
@@ -30,7 +31,7 @@ def principal_components(model: VAE, split: Split) -> float:
     check(model, 1)
     likelihood, latent, dims = model.likelihood, model.latent, model.likelihood.dims
     assert isinstance(likelihood, Gaussian)
-    if likelihood.scale != "shared" or model.posterior.enumerates:
+    if likelihood.scale != "shared" or not isinstance(model.posterior, LinearGaussianPosterior):
         raise RecipeError("principal_components: needs probabilistic PCA: a normal z, and one σ that is learned.")
     if split.observed is not None and not bool(split.observed.all()):
         raise RecipeError("principal_components: needs complete examples; with missing values use em.")

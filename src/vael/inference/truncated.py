@@ -45,7 +45,7 @@ class KeptStates:
             generator = stream(self.seed, self.calls, piece, purpose="evolve", device=batch.x.device)
             log_joint = posterior.log_joint(batch.x, observed=batch.observed)
             self.kept[piece], value = evolved(self.kept[piece], log_joint, GENERATIONS, generator)
-            log_px = value.logsumexp(0) + split.log_jacobian[rows]
+            log_px = value.logsumexp(0) + split.log_jacobian[rows].to(value)
             found = of_law(Listed(self.kept[piece], value), log_px, batch, centre)
             total = found if total is None else total + found
         self.calls += 1

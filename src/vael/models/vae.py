@@ -39,8 +39,8 @@ class VAE(nn.Module):
         if prior.latent != posterior.latent:
             raise ShapeError(f"VAE: the prior has {prior.latent} latents, the posterior {posterior.latent}.")
         self.prior, self.likelihood, self.posterior = prior, likelihood, posterior
-        check_support(prior.family, posterior.family)
         posterior.bind(prior, likelihood)
+        check_support(prior.family, posterior.family)
         self.kl = find_kl(posterior.family, prior.family)
         self.unit_kl = find_unit_kl(posterior.family, prior.family)
 
@@ -137,11 +137,15 @@ class VAE(nn.Module):
 
 def check_support(p: type[Distribution] | None, q: type[Distribution] | None) -> None:
     """Raise RecipeError for two laws of z of which one counts states and the other does not: p/q has no meaning."""
+    if p is None or q is None:
+        return
     discrete = any(getattr(law, "discrete", False) for law in (p, q))
-    if discrete and p is not None and q is not None and p is not q:
+    atomic = [getattr(law, "atomic", False) for law in (p, q)]
+    if (discrete and p is not q) or atomic[0] != atomic[1]:
         raise RecipeError(
             f"VAE: the prior is a law of {p.__name__}, the posterior one of {q.__name__}; log p(z) − log q(z|x) needs "
-            f"both over the same states.\n  Choose prior and posterior of one kind, such as bernoulli."
+            f"both over the same states.\n  Choose prior and posterior of one kind, such as --prior bernoulli "
+            f"--posterior bernoulli."
         )
 
 

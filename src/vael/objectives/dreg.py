@@ -35,7 +35,7 @@ class DReG:
 
     draws: int = 50
     kind: ClassVar[str] = "dreg"
-    paths: ClassVar[frozenset[str]] = frozenset({"smooth", "all"})
+    paths: ClassVar[frozenset[str]] = frozenset({"smooth"})
 
     def __post_init__(self) -> None:
         check_draws("DReG", self.draws)

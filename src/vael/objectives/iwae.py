@@ -1,6 +1,7 @@
 """The importance-weighted bound."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -23,6 +24,8 @@ class IWAE:
     """
 
     draws: int = 50
+    # With all states in place of draws the bound is log p(x), of which q is no part: the encoder would learn nothing.
+    paths: ClassVar[frozenset[str]] = frozenset({"smooth", "relaxed"})
 
     def __post_init__(self) -> None:
         check_draws("IWAE", self.draws)

@@ -25,7 +25,8 @@ class TruncatedPosterior(ComputedPosterior):
     random bit of each state and keeps the S best of parents and children.
 
     Args:
-        latent: D, at most 62 bits. states: S, at most 2^D. generations: How often K is improved, at every call.
+        latent: D, at most 62 bits. states: S; all 2^D where it is more.
+        generations: How often K is improved, at every call.
         seed: Of the flips, the same for every example.
 
     For any likelihood, under `BernoulliPrior`. `em` keeps K(x) of each training example from step to step.
@@ -36,13 +37,12 @@ class TruncatedPosterior(ComputedPosterior):
         super().__init__(latent)
         if latent > 62:
             raise RecipeError(f"TruncatedPosterior: numbers states by 64 bits; latent can be at most 62, got {latent}.")
-        if not 1 <= states <= 2**latent:
-            raise RecipeError(
-                f"TruncatedPosterior: states must be from 1 to the 2^{latent} there are of {latent} bits, got {states}."
-            )
+        if states < 1:
+            raise RecipeError(f"TruncatedPosterior: states must be at least 1, got {states}.")
         if generations < 0:
             raise RecipeError(f"TruncatedPosterior: generations must be at least 0, got {generations}.")
-        self._states, self.generations, self.seed = states, generations, seed
+        self._states: int
+        self._states, self.generations, self.seed = min(states, int(2**latent)), generations, seed
 
     @property
     def states(self) -> int:
