@@ -15,7 +15,8 @@ from vael.diagnostics.gaps import DRAWS
 from vael.diagnostics.gaps import gaps as find_gaps
 from vael.diagnostics.units import active_units, posterior_mean, unit_rates
 from vael.errors import RecipeError
-from vael.evidence import Annealed, Estimate, Estimator, Exact, closed_form, estimator, linear_gaussian, sandwich
+from vael.evidence import Annealed, Estimate, Estimator, Exact, closed_form, linear_gaussian, sandwich
+from vael.evidence.chosen import estimator
 from vael.evidence.exact import examples_at_once
 from vael.models.vae import VAE
 from vael.noise import Noise

@@ -21,9 +21,8 @@ from vael.evidence import (
     Quadrature,
     Renyi,
     Thermodynamic,
-    estimator,
 )
-from vael.evidence.chosen import kinds
+from vael.evidence.chosen import estimator, kinds
 from vael.evidence.density_ratio import chain_error
 from vael.evidence.importance import log_prior_spread
 from vael.likelihoods import Bernoulli

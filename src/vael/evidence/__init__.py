@@ -1,7 +1,6 @@
 """log p(x) with an error bar."""
 
 from vael.evidence.annealed import Annealed, Sandwich, Thermodynamic, sandwich
-from vael.evidence.chosen import estimator
 from vael.evidence.density_ratio import DensityRatio
 from vael.evidence.estimate import Estimate, Estimator
 from vael.evidence.exact import Exact, LinearGaussian, closed_form, linear_gaussian
@@ -23,7 +22,6 @@ __all__ = [
     "Sandwich",
     "Thermodynamic",
     "closed_form",
-    "estimator",
     "linear_gaussian",
     "sandwich",
 ]
