@@ -130,6 +130,15 @@ def test_whatever_the_arguments_decide_is_compared_with_the_run_that_stands_ther
         curve(rows(120), betas=[1], output=swept, **{**QUICK, **changed})
 
 
+def test_a_few_of_many_differences_are_named(swept):
+    with pytest.raises(RecipeError) as told:
+        curve(rows(120), betas=[1], output=swept, seed=1, **QUICK)  # another split, so each column's mean and spread
+    _, also, remedy = str(told.value).splitlines()
+    places = [f"column x{column}.{what}" for column in range(3) for what in ("loc", "scale")]
+    assert also == f"  Also different: {', '.join(places[:5])} and 7 more."
+    assert remedy == "  Choose another folder with -o."
+
+
 def test_how_pictures_are_binarised_is_compared_though_only_the_schema_says_it(tmp_path):
     grey = np.random.default_rng(0).integers(0, 17, (60, 1, 4, 4)).astype(np.uint8)
     asked = {"betas": [1], "output": tmp_path / "sweep", "steps": 5, "latent": 2, "likelihood": "bernoulli"}

@@ -14,6 +14,8 @@ from vael.runs.folder import RunFolder
 from vael.runs.recipe import without_defaults
 from vael.training import Training
 
+NAMED = 5  # of the other differences: a law of its own for each column makes hundreds
+
 
 def refuse_other(folder: RunFolder, wanted: Mapping[str, Any], schema: Schema, who: str) -> None:
     """Raise RecipeError naming what differs when the run in `folder` was made by another recipe or schema.
@@ -27,7 +29,8 @@ def refuse_other(folder: RunFolder, wanted: Mapping[str, Any], schema: Schema, w
     ]
     if found:
         (place, there, value), *others = found
-        also = f" It differs in {', '.join(place for place, *_ in others)} too." if others else ""
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        also = f"\n  Also different: {', '.join(place for place, *_ in others[:NAMED])}{more}." if others else ""
         raise RecipeError(
             f"{folder}: holds a run with {place} {spelled(there)}, {who} needs {spelled(value)}.{also}\n"
             f"  Choose another folder with -o."
