@@ -1,6 +1,7 @@
 """Ranks of the true z: uniform for an exact posterior, and how not for one that is too narrow, too wide or off."""
 
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -9,11 +10,13 @@ from worlds import Linear
 
 from vael import VAE, RecipeError
 from vael.diagnostics import calibration
-from vael.diagnostics.calibration import of_ranks
-from vael.likelihoods import Bernoulli
+from vael.diagnostics.calibration import of_ranks, tied
+from vael.distributions.diagonal_gaussian import StandardGaussian
+from vael.distributions.spike_slab import SpikeSlab
+from vael.likelihoods import Bernoulli, Gaussian
 from vael.networks import MLP
-from vael.posteriors import BernoulliPosterior
-from vael.priors import BernoulliPrior
+from vael.posteriors import BernoulliPosterior, SpikeSlabPosterior
+from vael.priors import BernoulliPrior, SpikeSlabPrior
 
 # Orthogonal columns: the exact posterior is diagonal, so that the best diagonal one is the true one.
 WORLD = Linear(torch.tensor([[1.0, 0], [1, 0], [0, 2], [0, 1]]).double(), torch.zeros(4).double(), 0.5)
@@ -80,4 +83,27 @@ def test_uniform_ranks_cover_exactly_and_ranks_at_the_edge_do_not():
 def test_bits_have_no_ranks():
     model = VAE(BernoulliPrior(2), Bernoulli(MLP(2, [], 3)), BernoulliPosterior(MLP(3, [], 2)))
     with pytest.raises(RecipeError, match="z is discrete"):
+        calibration(model)
+
+
+@dataclass
+class Told:
+    """A prior's law, with what it says of itself."""
+
+    discrete: bool = False
+    atomic: bool = False
+
+
+def test_any_law_that_says_it_is_discrete_or_has_point_masses_has_no_ranks():
+    assert tied(Told()) is None
+    assert tied(StandardGaussian(2)) is None
+    assert "discrete" in tied(Told(discrete=True))
+    assert "point masses" in tied(Told(atomic=True))
+
+
+def test_a_spike_has_no_ranks(monkeypatch):
+    """Zero among zeros: 80 of 100 draws tie with a true z of 0."""
+    monkeypatch.setattr(SpikeSlab, "atomic", True, raising=False)
+    model = VAE(SpikeSlabPrior(2), Gaussian(MLP(2, [], 3), scale="shared"), SpikeSlabPosterior(2))
+    with pytest.raises(RecipeError, match="calibration: z has point masses"):
         calibration(model)

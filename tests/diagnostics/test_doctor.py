@@ -252,8 +252,24 @@ def test_no_form_of_posterior_is_recommended_that_the_model_has(well):
     s, case = well
     loose = dataclasses.replace(s, effective=(3.0, 200))
     assert "--posterior full_gaussian" in diagnose(loose, case).findings[0].remedy[0]
-    full = dataclasses.replace(case, posterior={"kind": "full_gaussian"})
-    assert "full_gaussian" not in diagnose(loose, full).findings[0].remedy[0]
+    for kind in ("full_gaussian", "bernoulli", "categorical", "truncated"):
+        full = dataclasses.replace(case, posterior={"kind": kind})
+        assert "full_gaussian" not in diagnose(loose, full).findings[0].remedy[0]
+        assert diagnose(loose, full).findings[0].remedy[0].endswith("--steps 1500")
+    again = f"{case.again} --posterior low_rank_gaussian"
+    low = dataclasses.replace(case, posterior={"kind": "low_rank_gaussian"}, again=again)
+    assert diagnose(loose, low).findings[0].remedy[0] == f"{case.again} --posterior full_gaussian"
+
+
+def test_bits_that_a_decoder_does_not_need_are_not_met_with_an_objective_that_refuses_them(well):
+    s, case = well
+    needless = dataclasses.replace(s, use=dataclasses.replace(s.use, of_z=Number(1.0, 0.1), of_x=Number(90.0, 1.0)))
+    assert "free_bits" in str(diagnose(needless, case).findings[0])
+    bits = dataclasses.replace(case, objective={"kind": "vimco", "draws": 10})
+    found = diagnose(needless, bits).findings[0]
+    assert found.name == "decoder_needs_no_z"
+    assert "free_bits" not in str(found)
+    assert "Free bits" not in found.cost
 
 
 def test_the_command_to_fit_again_reads_the_same_data(tmp_path):
@@ -262,6 +278,21 @@ def test_the_command_to_fit_again_reads_the_same_data(tmp_path):
         "vael fit 'a b.csv' --column age=real --ignore id --split test=0.3 --split part --latent 5"
     )
     assert fit_command({"data": {}, "prior": {"kind": "foreign"}}) == "vael fit DATA"
+
+
+def test_the_command_to_fit_again_names_the_laws_that_are_not_the_defaults(tmp_path):
+    plain = vael.fit(table(60), output=tmp_path / "plain", latent=2, steps=2)
+    assert fit_command(plain.recipe, plain.schema) == "vael fit DATA --latent 2"
+    other = vael.fit(
+        table(60), output=tmp_path / "other", latent=2, steps=2, likelihood="student_t", posterior="full_gaussian"
+    )
+    assert fit_command(other.recipe, other.schema) == (
+        "vael fit DATA --latent 2 --posterior full_gaussian --likelihood student_t"
+    )
+    bits = {"prior": {"kind": "bernoulli", "latent": 3}, "posterior": {"kind": "bernoulli", "temperature": 0.5}}
+    assert fit_command({"data": {}, **bits}) == (
+        "vael fit DATA --latent 3 --prior bernoulli --posterior bernoulli --set posterior.temperature=0.5"
+    )
 
 
 def test_every_finding_says_what_why_with_which_numbers_what_to_change_and_at_what_cost(well):

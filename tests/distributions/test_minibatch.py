@@ -75,6 +75,39 @@ def test_weighted_sampling_counts_every_posterior_alike_and_falls_short_by_n_on_
     assert mean == pytest.approx(float(density().mean()) / EXAMPLES, rel=1e-12)
 
 
+def test_weighted_sampling_makes_total_correlation_too_large_and_kl_too_small():
+    """Units that overlap, 50 of 1000 examples: each log q̄ is low by about log N, and TC takes D of them away."""
+    examples, batch, dims, batches = 1000, 50, 4, 40
+    source = torch.Generator().manual_seed(0)
+    loc = 0.5 * torch.randn(examples, dims, generator=source, dtype=torch.float64)
+    scale = math.sqrt(0.75)  # so that q̄ is nearly N(0, I)
+    weights, parts = weighted_weights(batch, examples), []
+    for _ in range(batches):
+        part = loc[torch.randperm(examples, generator=source)[:batch]]
+        z = part + scale * torch.randn(batch, dims, generator=source, dtype=torch.float64)
+        log_p = Normal(0.0, 1.0).log_prob(z).sum(-1)
+        near, all_ = (Normal(m, scale).log_prob(z[:, None]) for m in (part, loc))  # (B, B, D), (B, N, D)
+        of_batch = log_aggregated(near.sum(-1), weights), log_aggregated_units(near, weights).sum(-1)
+        truth = (all_.sum(-1).logsumexp(1) - math.log(examples), (all_.logsumexp(1) - math.log(examples)).sum(-1))
+        parts.append([[(whole - units).mean(), (whole - log_p).mean()] for whole, units in (of_batch, truth)])
+    (correlation, kl), (its_correlation, its_kl) = torch.tensor(parts, dtype=torch.float64).mean(0)
+    assert abs(its_correlation) < 0.1
+    assert abs(its_kl) < 0.1
+    # What the example itself adds to its batch of 50 is worth some tenths of a nat in q̄ and less in each q̄_j.
+    shift = math.log(examples)
+    assert float(correlation - its_correlation) == pytest.approx((dims - 1) * shift, abs=1)
+    assert float(kl - its_kl) == pytest.approx(-shift, abs=1)
+    assert correlation > 19
+    assert kl < -6
+
+
+def test_weighted_sampling_of_examples_that_lie_apart_is_low_by_log_b():
+    """Only the example's own posterior speaks of z: it counts 1/(N B) where q̄ counts it 1/N."""
+    log_q = torch.full((4, 4), -1e3, dtype=torch.float64).fill_diagonal_(0.7)
+    found = log_aggregated(log_q, weighted_weights(4, 100))
+    assert_close(found, torch.full((4,), 0.7 - math.log(100) - math.log(4)).double())
+
+
 def test_units_are_aggregated_each_by_itself():
     log_q = torch.randn(2, 4, 4, 3, generator=torch.Generator().manual_seed(0)).double()
     units = log_aggregated_units(log_q, stratified_weights(4, 100))

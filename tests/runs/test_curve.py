@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from vael import DataError, RecipeError
 from vael.cli.app import run as command
 from vael.files import load_json
 from vael.report.tradeoff import pictures
+from vael.runs import RunFolder
 from vael.runs.curve import curve
 
 LINEAR = {"likelihood.network.hidden": [], "posterior.network.hidden": [], "likelihood.scale": 0.5}
@@ -23,6 +25,14 @@ def rows(examples=4000, seed=0):
     rng = np.random.default_rng(seed)
     weight = np.array([[1.0, 1, 1, 0, 0, 1], [0, 0, 1, 1, 1, -1]])
     return rng.normal(size=(examples, 2)) @ weight + 0.5 * rng.normal(size=(examples, 6))
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A folder of one finished run."""
+    folder = tmp_path_factory.mktemp("swept") / "sweep"
+    curve(rows(120), betas=[1], output=folder, **QUICK)
+    return folder
 
 
 @pytest.mark.parametrize(("scale", "betas"), [(0.5, [0.5, 3]), ("shared", [0.5, 1.5])])
@@ -99,9 +109,82 @@ def test_runs_of_other_data_or_another_recipe_are_not_taken_up(tmp_path):
         curve(rows(120), betas=[1], output=tmp_path / "sweep", **{**QUICK, "latent": 3})
 
 
-@pytest.mark.parametrize("betas", [[], [0.0, 1.0], [-1.0], [1.0, 1.0]])
-def test_betas_are_above_zero_and_given_once(tmp_path, betas):
-    with pytest.raises(RecipeError, match="betas must be above 0 and each be given once"):
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"likelihood": "student_t"}, "likelihood.kind 'gaussian', this curve needs 'student_t'"),
+        ({"steps": None, "epochs": 30}, "training.steps 20, this curve needs 30"),
+        ({"split": {"test": 0.3}}, r"data.split the default, this curve needs {'test': 0.3}"),
+        ({"kinds": {"x0": "real"}}, "data.kinds the default, this curve needs {'x0': 'real'}"),
+        ({"posterior": "full_gaussian"}, "posterior.kind 'gaussian', this curve needs 'full_gaussian'"),
+        ({"learning_rate": 0.01}, "training.learning_rate 0.001, this curve needs 0.01"),
+        ({"settings": {"likelihood.scale": 0.5}}, "likelihood.scale 'per_example', this curve needs 0.5"),
+        ({"latent": None}, "prior.latent 2, this curve needs 16"),
+        ({"seed": 1}, "seed 0, this curve needs 1"),
+    ],
+    ids=str,
+)
+def test_whatever_the_arguments_decide_is_compared_with_the_run_that_stands_there(swept, changed, told):
+    """Not the numbers of another model under the name of the one asked for."""
+    with pytest.raises(RecipeError, match=re.escape(f"holds a run with {told}")):
+        curve(rows(120), betas=[1], output=swept, **{**QUICK, **changed})
+
+
+def test_a_few_of_many_differences_are_named(swept):
+    with pytest.raises(RecipeError) as told:
+        curve(rows(120), betas=[1], output=swept, seed=1, **QUICK)  # another split, so each column's mean and spread
+    _, also, remedy = str(told.value).splitlines()
+    places = [f"column x{column}.{what}" for column in range(3) for what in ("loc", "scale")]
+    assert also == f"  Also different: {', '.join(places[:5])} and 7 more."
+    assert remedy == "  Choose another folder with -o."
+
+
+def test_how_pictures_are_binarised_is_compared_though_only_the_schema_says_it(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 17, (60, 1, 4, 4)).astype(np.uint8)
+    asked = {"betas": [1], "output": tmp_path / "sweep", "steps": 5, "latent": 2, "likelihood": "bernoulli"}
+    curve(grey, binarize="dynamic", **asked)
+    curve(grey, **asked)  # dynamic when left out
+    with pytest.raises(RecipeError, match=r"binarization 'dynamic', this curve needs 'threshold'"):
+        curve(grey, binarize="threshold", **asked)
+
+
+def test_the_same_recipe_in_other_words_is_the_same(swept):
+    """A constructor's default said aloud, and Training's own."""
+    settings = {"likelihood.network.activation": "relu", "training.clip": 1000.0}
+    found = curve(rows(120), betas=[1], output=swept, settings=settings, **QUICK)
+    assert found.places[0].run == str(swept / "beta-1")
+
+
+def test_an_interrupted_run_of_other_data_is_not_gone_on_with(tmp_path):
+    def stop(event):
+        if event["event"] == "line":
+            raise KeyboardInterrupt
+
+    for name, seed in (("full", 0), ("other", 1)):
+        np.save(tmp_path / f"{name}.npy", rows(120, seed))
+    asked = {"betas": [1], "output": tmp_path / "sweep", "evaluate_every": 5, **QUICK}
+    with pytest.raises(vael.Interrupted):
+        curve(tmp_path / "full.npy", watch=stop, **asked)
+    before = RunFolder(tmp_path / "sweep" / "beta-1").lines()
+    with pytest.raises(DataError, match="not those the run was fitted on"):
+        curve(tmp_path / "other.npy", **asked)
+    with pytest.raises(RecipeError, match=r"training\.steps 20, this curve needs 40"):
+        curve(tmp_path / "full.npy", **{**asked, "steps": 40})
+    assert RunFolder(tmp_path / "sweep" / "beta-1").lines() == before
+    assert RunFolder(tmp_path / "sweep" / "beta-1").state == "interrupted"
+    (tmp_path / "full.npy").rename(tmp_path / "moved.npy")  # the same data elsewhere are the same
+    assert curve(tmp_path / "moved.npy", **asked).places[0].rate.value > 0
+
+
+@pytest.mark.parametrize(
+    ("betas", "told"),
+    [
+        ([], "none"), ([0.0, 1.0], "0, 1"), ([-1.0], "-1"), ([1.0, 1.0], "1, 1"),
+        ([math.nan, 1.0], "nan, 1"), ([1.0, math.nan], "1, nan"), ([math.inf], "inf"),
+    ],
+)  # fmt: skip
+def test_betas_are_above_zero_finite_and_given_once(tmp_path, betas, told):
+    with pytest.raises(RecipeError, match=f"betas must be above 0, finite and each be given once, got {told}\\."):
         curve(rows(50), betas=betas, output=tmp_path / "sweep", **QUICK)
 
 
@@ -141,6 +224,12 @@ def test_the_command_writes_numbers_and_pictures(tmp_path, capsys):
         assert len(picture.convert("RGB").getcolors(100_000)) > 20
     drawn = (out / "curve.svg").read_text()
     assert "<svg" in drawn
+    assert command(["curve", "wine", *arguments, *scale, "--split", "test=0.3", "-o", str(out), "--quiet"]) == 1
+    assert "data.split the default, this curve needs {'test': 0.3}" in capsys.readouterr().err
+    assert command(["curve", "wine", *arguments, "--split", "test=0.3", "-o", str(tmp_path / "b"), "--quiet"]) == 0
+    assert load_json(tmp_path / "b" / "curve.json")["examples"] == 53  # of 178
+    assert command(["curve", "wine", "--betas", "nan,1", "-o", str(tmp_path / "no")]) == 1
+    assert "finite and each be given once, got nan, 1" in capsys.readouterr().err
     assert command(["curve", "wine", "--betas", "1,x", "-o", str(tmp_path / "no")]) == 1
     assert "--betas 1,x: expected numbers" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()

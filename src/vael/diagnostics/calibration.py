@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from vael.diagnostics.draws import at_rest, draw
-from vael.distributions.bits import Bits, OneHot
 from vael.errors import RecipeError
 from vael.models.vae import VAE
 from vael.noise import stream
@@ -35,12 +35,15 @@ def calibration(model: VAE, *, examples: int = 2000, seed: int = 0) -> Calibrati
     """Simulate z ~ p(z), x ~ p(x|z), and rank z among 99 draws of q(z|x), unit by unit.
 
     For the exact posterior every rank 0 … 99 has the same probability. The model is judged by its own data: that it
-    fits yours is another question. Raises RecipeError for a latent of zeros and ones, whose ranks are ties.
+    fits yours is another question.
+
+    Raises RecipeError for a latent that is discrete or has point masses, whose ranks are ties.
     Source: Talts et al. 2018, Validating Bayesian inference algorithms (arXiv 1804.06788).
     """
     prior = model.prior()
-    if isinstance(prior, Bits | OneHot):
-        raise RecipeError("calibration: z is discrete, so its rank among draws is a tie; it needs a continuous latent.")
+    tie = tied(prior)
+    if tie is not None:
+        raise RecipeError(f"calibration: {tie}; it needs a continuous latent.")
     found = []
     with at_rest(model):
         # Pieces of a fixed size: what an example gets depends on (seed, piece) alone.
@@ -54,6 +57,18 @@ def calibration(model: VAE, *, examples: int = 2000, seed: int = 0) -> Calibrati
             x = model.likelihood.draw(model.likelihood(z), source).to(like.dtype)
             found.append((draw(model.posterior(x), eps[1:]) < z).sum(0).cpu())
     return of_ranks(torch.cat(found))
+
+
+def tied(prior: Distribution) -> str | None:
+    """Why two draws of a latent can be the same number, which has no rank; None where they cannot.
+
+    A law says so itself: `discrete` for states, `atomic` for point masses such as a spike at zero.
+    """
+    if getattr(prior, "discrete", False):
+        return "z is discrete, so its rank among draws is a tie"
+    if getattr(prior, "atomic", False):
+        return "z has point masses, so its rank among draws is a tie"
+    return None
 
 
 def of_ranks(ranks: Tensor) -> Calibration:

@@ -124,16 +124,19 @@ def decoder_needs_no_z(s: Symptoms, case: Case) -> Finding | None:
             f"to be independent given z",
         ),
         (
-            f"{case.again} --objective free_bits --set objective.bits=0.1",
+            *(() if case.jumps else (f"{case.again} --objective free_bits --set objective.bits=0.1",)),
             "or a decoder that sees less of x: a law whose features are independent given z, or dropout on what it is "
             "shown of x",
         ),
-        f"{another_fit(s)} Free bits keep a rate that the bound would rather save: −ELBO may be higher.",
+        another_fit(s)
+        if case.jumps
+        else f"{another_fit(s)} Free bits keep a rate that the bound would rather save: −ELBO may be higher.",
     )
 
 
 def unexplained(s: Symptoms, case: Case) -> Finding:
     """A collapse none of the known causes explains: training has not found z, or there is nothing to find."""
+    no_warm_up = case.objective.get("kind") == "vimco"
     evidence = [
         f"{s.active} of {s.latent} units active (variance of the posterior mean above {ACTIVE:g})",
         f"another example's z costs the decoder {s.use.of_z} nats",
@@ -147,7 +150,7 @@ def unexplained(s: Symptoms, case: Case) -> Finding:
         "for z to hold.",
         tuple(evidence),
         (
-            f"{case.again} --warm-up {max(100, s.course.steps // 3)}",
+            case.longer() if no_warm_up else f"{case.again} --warm-up {max(100, s.course.steps // 3)}",
             "or --set posterior.network.hidden=…, more --epochs; if that changes nothing, the features are independent",
         ),
         another_fit(s),

@@ -178,7 +178,8 @@ def unsure_encoder(s: Symptoms, case: Case) -> Finding | None:
 
 
 def freer_posterior(case: Case) -> str:
-    """The command with a q(z|x) of a richer form; with a longer training where it has the richest one."""
-    if case.posterior.get("kind") == "full_gaussian":
-        return f"{case.again} --steps {3 * int(case.training['steps'])}"
-    return f"{case.again} --posterior full_gaussian"
+    """The command with a q(z|x) of a richer form; with a longer training where there is none, or z is no Gaussian's."""
+    kind = case.posterior.get("kind", "gaussian")
+    if kind not in ("gaussian", "low_rank_gaussian"):
+        return case.longer()
+    return f"{case.again.replace(f' --posterior {kind}', '')} --posterior full_gaussian"

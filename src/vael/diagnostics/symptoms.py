@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vael.data.dataset import Split
-from vael.diagnostics.calibration import Calibration, calibration
+from vael.diagnostics.calibration import Calibration, calibration, tied
 from vael.diagnostics.course import Course, course
 from vael.diagnostics.decoder_use import DecoderUse, decoder_use
 from vael.diagnostics.draws import at_rest, posteriors, some
@@ -17,10 +17,10 @@ from vael.diagnostics.moments import marginal_gap
 from vael.diagnostics.noise import DecoderNoise, decoder_noise
 from vael.diagnostics.overfitting import Overfitting, overfitting
 from vael.diagnostics.units import active_units, posterior_mean
-from vael.distributions.bits import Bits, OneHot
 from vael.models.vae import VAE
 
 MOST = 20_000  # examples looked at
+JUMPS = ("score", "vimco")  # objectives that learn from exact draws of states, under which most others are refused
 Scored = tuple[Tensor, Tensor, Tensor | None]
 
 
@@ -36,6 +36,15 @@ class Case:
     training: Mapping[str, Any] = field(default_factory=lambda: {"steps": 0})
     history: Sequence[Mapping[str, Any]] = ()
     again: str = "vael fit DATA"
+
+    @property
+    def jumps(self) -> bool:
+        """Whether the objective is one for exact draws of states, so that another one would be refused."""
+        return self.objective.get("kind") in JUMPS
+
+    def longer(self) -> str:
+        """The command with three times the steps."""
+        return f"{self.again} --steps {3 * max(1, int(self.training['steps']))}"
 
     @property
     def beta(self) -> float:
@@ -96,8 +105,9 @@ def examine(
         if training is not split:
             its_elbo, its_log_px, _ = score(some(training, scored, seed))
             fit = overfitting((its_elbo, its_log_px), (elbo, log_px))
-    if isinstance(model.prior(), Bits | OneHot):
-        unknown.append("calibration: z is discrete, so its rank among draws is a tie")
+    tie = tied(model.prior())
+    if tie is not None:
+        unknown.append(f"calibration: {tie}")
     else:
         ranks = calibration(model, seed=seed)
     noise = decoder_noise(model, split, training, seed=seed)

@@ -16,8 +16,15 @@ from vael.errors import RecipeError
 def weighted_weights(batch: int, examples: int) -> Tensor:
     """Every posterior of the batch counts 1/(N B), `(B, B)`: minibatch-weighted sampling.
 
-    Rows sum to 1/N, not to 1: of the examples outside the batch nothing is said, so in expectation q̄ comes out far too
-    small and total correlation and KL(q̄‖p) with it. The error is nearly a constant, which a gradient does not see.
+    Rows sum to 1/N, not to 1: of the examples outside the batch nothing is said, so q̄ comes out far too small. Given
+    that example i is in the batch, with q_i = q(z_i|x_i) and o the mean of the other N − 1 densities,
+
+        E Σ_m W_im q(z_i|x_m) = 1/N [q_i/B + (B − 1)/B o],        q̄(z_i) = 1/N [q_i + (N − 1) o],
+
+    so log q̄ is too low by log B where examples lie apart (q_i ≫ N o), by log(N − 1) + log B/(B − 1) ≈ log N where they
+    overlap (q_i ≪ o), and each log q̄_j is in the same way. Hence KL(q̄‖p) comes out too low by up to about log N, and
+    total correlation, log q̄ − Σ_j log q̄_j, far too HIGH: by about (D − 1) log N where units overlap. Only the factor
+    1/N is a constant that a gradient does not see; it still sees the example itself count 1/B instead of 1/N.
 
     Raises RecipeError unless 2 ≤ batch ≤ examples.
     Source: Chen et al. 2018, Isolating sources of disentanglement in VAEs, appendix C.1 (arXiv 1802.04942).

@@ -1,7 +1,9 @@
 """vael curve: one model for each of several weights of the rate, and where each ends between rate and distortion."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from vael.evaluation import bounds, latents
 from vael.files import save_json
 from vael.likelihoods import Gaussian
 from vael.numbers import Number
-from vael.runs.fit import fit, nothing, resume
+from vael.runs.fit import Plan, fit, nothing, planned, resume
 from vael.runs.folder import RunFolder, next_folder
 from vael.runs.run import Run, load, reread
+from vael.runs.same import refuse_other
 
 BETAS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 DRAWS = 8  # of z for each test example
@@ -99,73 +102,62 @@ def curve(
     *,
     betas: Sequence[float] = BETAS,
     output: str | Path | None = None,
-    split: str = "test",
+    measured: str = "test",
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str = "cpu",
     watch: Watch = nothing,
     **options: Any,
 ) -> Curve:
-    """Fit a model at each β and measure rate and distortion on a split, with errors; kept as curve.json.
+    """Fit a model at each β and measure rate and distortion, with errors; kept as curve.json.
 
     betas: Weights of the rate, above 0. output: Where the runs go, one folder `beta-…` for each; runs that stand
-        there are taken up where they ended. options: Any other keyword of `vael.fit`, but the objective.
+        there are taken up where they ended. measured: The name of the split that is measured.
+    options: Any other keyword of `vael.fit`, such as how the data are to be split, but the objective.
 
-    Raises RecipeError for a β that is not above 0 or comes twice, or when a folder holds a run of another recipe;
-    DataError when it holds one of other data.
+    Raises RecipeError for a β that is not above 0, not finite or comes twice, or when a folder holds a run of another
+    recipe; DataError when it holds one of other data.
     """
-    if not betas or min(betas) <= 0 or len(set(betas)) < len(betas):
+    # Each one for itself: min() of a list that holds nan is whichever stands first.
+    if not betas or not all(0 < beta < math.inf for beta in betas) or len(set(betas)) < len(betas):
         told = ", ".join(f"{beta:g}" for beta in betas)
-        raise RecipeError(f"curve: betas must be above 0 and each be given once, got {told or 'none'}.")
+        raise RecipeError(f"curve: betas must be above 0, finite and each be given once, got {told or 'none'}.")
     if "objective" in options or any(key.startswith("objective.") for key in settings or {}):
         raise RecipeError("curve: the objective is beta, with each of the betas; leave out another one.")
     name = Path(data).name if isinstance(data, str | Path) else "data"
     folder = next_folder(f"{name}-curve") if output is None else Path(output)
+    asked = {**options, "seed": seed, "settings": {**(settings or {}), "objective.beta": min(betas)}}
+    plan = cache(lambda: planned(data, objective="beta", watch=watch, **asked))  # only where a run stands
     runs = []
     for beta in sorted(betas):
-        asked = {**options, "seed": seed, "settings": {**(settings or {}), "objective.beta": beta}}
-        runs.append(_run(data, folder / f"beta-{beta:g}", asked, device, watch))
-    seen = runs[0].data.split(split)
+        asked["settings"]["objective.beta"] = beta
+        runs.append(_run(data, folder / f"beta-{beta:g}", asked, plan, device, watch))
+    seen = runs[0].data.split(measured)
     linear, note = linear_of(runs[0], seen)
-    places = [_place(run, beta, split, linear) for run, beta in zip(runs, sorted(betas), strict=True)]
+    places = [_place(run, beta, measured, linear) for run, beta in zip(runs, sorted(betas), strict=True)]
     theory = None if linear is None else linear.curve(min(betas) / 2, 2 * max(betas))
-    found = Curve(runs[0].data.name, str(folder), split, len(seen), runs[0].model.latent, tuple(places), theory, note)
+    first = runs[0]
+    found = Curve(first.data.name, str(folder), measured, len(seen), first.model.latent, tuple(places), theory, note)
     save_json(folder / "curve.json", found.to_json())
     return found
 
 
-def _run(data: object, folder: Path, asked: Mapping[str, Any], device: str, watch: Watch) -> Run:
-    """The run that stands in `folder`, resumed where it was stopped, or a new one."""
-    if not RunFolder(folder).manifest.exists():
+def _run(
+    data: object, folder: Path, asked: Mapping[str, Any], plan: Callable[[], Plan], device: str, watch: Watch
+) -> Run:
+    """The run that stands in `folder`, resumed where it was stopped, or a new one. plan: At any β."""
+    there = RunFolder(folder)
+    if not there.manifest.exists():
         return fit(data, objective="beta", output=folder, device=device, watch=watch, **asked)
-    refuse_other(RunFolder(folder), asked)
-    if RunFolder(folder).state == "finished":
+    recipe, schema = there.read()
+    known = reread(recipe, schema, data)  # other data are refused, whatever state the run is in
+    wanted = {**plan().recipe, "objective": {**plan().recipe["objective"], "beta": asked["settings"]["objective.beta"]}}
+    refuse_other(there, wanted, plan().data.schema, "this curve")
+    if there.state == "finished":
         run = load(folder, device=device)
-        run._data = reread(run.recipe, run.schema, data)
+        run._data = known
         return run
-    handed = None if isinstance(data, str | Path) else data
-    return resume(folder, data=handed, device=device, watch=watch)
-
-
-def refuse_other(folder: RunFolder, asked: Mapping[str, Any]) -> None:
-    """Raise RecipeError when the run in `folder` was made with another β, seed, latent, steps or setting."""
-    made, _ = folder.read()
-    wanted = {
-        "seed": asked["seed"],
-        "prior.latent": asked.get("latent"),
-        "training.steps": asked.get("steps"),
-        **asked["settings"],
-    }
-    for dotted, value in wanted.items():
-        there: Any = made
-        for key in dotted.split("."):
-            there = there.get(key) if isinstance(there, Mapping) else None
-        # Where the constructor's default was asked for, a recipe leaves the key out.
-        if value is not None and there is not None and there != value:
-            raise RecipeError(
-                f"{folder}: holds a run with {dotted} {there!r}, this curve needs {value!r}.\n"
-                f"  Choose another folder with -o."
-            )
+    return resume(folder, data=data, device=device, watch=watch)
 
 
 def _place(run: Run, beta: float, split: str, linear: "Linear | None") -> Place:

@@ -1,5 +1,6 @@
 """vael.fit: from a source to a run folder that holds a model whose numbers are true."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -106,6 +107,19 @@ def fit(
         folder.begin(plan.recipe, plan.data.schema)
         watch({"event": "plan", "plan": plan, "folder": folder})
         return _train(plan, folder, watch, device=device)
+
+
+def planned(data: object, *, watch: Watch = nothing, **options: Any) -> Plan:
+    """What `fit` would train with the same keywords: resolved, nothing trained or written. Raises as `fit` does."""
+    call = inspect.signature(fit).bind(data, **options)
+    call.apply_defaults()
+    given = call.arguments
+    said = {name: given.pop(name) for name in inspect.signature(Reading.asked).parameters}
+    for name in ("data", "output", "device", "watch"):
+        given.pop(name)
+    reading = Reading.asked(**said)
+    given["settings"] = given["settings"] or {}
+    return resolve(read(data, reading), reading=reading, watch=watch, **given)
 
 
 def resume(

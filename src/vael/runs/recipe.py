@@ -173,3 +173,15 @@ def keep_what_it_takes(table: Table, place: str) -> None:
         taken = inspect.signature(member).parameters
         for key in set(table) - {"kind", *taken}:
             del table[key]
+
+
+def without_defaults(table: Mapping[str, Any], place: str) -> Table:
+    """The table without the arguments that say what the class it names takes anyway, as `describe` writes it."""
+    known = members(room_of(place)) if room_of(place) in ROOMS else {}
+    member = known.get(str(table.get("kind")))
+    taken = inspect.signature(member).parameters if member is not None else {}
+    return {
+        key: without_defaults(value, f"{place}.{key}") if isinstance(value, Mapping) else value
+        for key, value in table.items()
+        if key not in taken or taken[key].default != value
+    }
