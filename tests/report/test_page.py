@@ -455,3 +455,11 @@ def test_every_command_on_the_page_works_as_it_stands(name, runs, written, tmp_p
 def test_a_page_that_cannot_be_written_is_told(runs, capsys):
     assert command(["report", str(runs["pictures"].folder), "-o", "/proc/there/is/no/way"]) == 1
     assert "could not be written" in capsys.readouterr().err
+
+
+def test_the_way_to_log_p_is_told_by_its_name(fit, tmp_path):
+    run = fit("by chains", np.random.default_rng(0).normal(size=(60, 3)))
+    run.evaluate(method="annealed", settings={"temperatures": 3, "chains": 2, "leapfrog": 2}, max_examples=4)
+    text = re.sub(r"\s+", " ", run.report(tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "annealed importance sampling with 2 chains on 4 of them" in text
+    assert "is a lower bound in expectation" in text

@@ -56,20 +56,39 @@ def how(subject: Subject, found: Json) -> str:
     if not evidence:
         return text
     if evidence["method"] == "exact":
-        return text + " log p(x) is exact: this model has it in closed form."
+        return text + " log p(x) is exact: this model has it in closed form, or as a sum over its states."
     error, size = evidence["monte_carlo_error"], evidence["effective_sample_size"]
     every = evidence["examples"] == found["examples"]
     some = "every example" if every else f"{evidence['examples']:,} of them, carried to all by the bound"
+    side = SIDES[evidence["bound"]] + (" in expectation" if size else "")
+    moved = "an unknown amount" if error is None else f"± {error:.3f} nats"
     text += (
-        f" log p(x) is estimated by importance sampling with {evidence['draws']:,} draws on {some}, and is a "
-        f"{evidence['bound']} bound in "
-        f"expectation; other draws would move it by {'an unknown amount' if error is None else f'± {error:.3f} nats'} "
+        f" log p(x) is estimated by {ways(evidence)} on {some}, and is {side}; other draws would move it by {moved} "
         f"(Monte Carlo error)."
     )
     return text + (
         f" The draws of an example are worth {size['median']:.0f} equal ones at the median and {size['min']:.1f} at "
         f"the least (effective sample size): the nearer to {evidence['draws']:,}, the tighter." if size else ""
     )  # fmt: skip
+
+
+SIDES = {
+    "lower": "a lower bound",
+    "upper": "an upper bound",
+    "estimate": "an estimate to either side",
+    "exact": "exact",
+}
+
+
+def ways(evidence: Json) -> str:
+    """How log p(x) was found, in words."""
+    draws = f"{evidence['draws']:,}"
+    return {
+        "importance": f"importance sampling with {draws} draws",
+        "annealed": f"annealed importance sampling with {draws} chains",
+        "thermodynamic": f"thermodynamic integration along {draws} chains",
+        "quadrature": f"quadrature with {draws} nodes for each latent",
+    }.get(evidence["method"], f"{evidence['method'].replace('_', ' ')} with {draws} draws")
 
 
 def _quantity(found: Json, key: str, name: str, words: str, *, sign: int = 1, inner: bool = False) -> Quantity:
