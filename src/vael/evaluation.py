@@ -16,6 +16,7 @@ from vael.diagnostics.gaps import gaps as find_gaps
 from vael.diagnostics.units import active_units, posterior_mean, unit_rates
 from vael.errors import RecipeError
 from vael.evidence import Annealed, Estimate, Estimator, Exact, closed_form, linear_gaussian, sandwich
+from vael.evidence.annealed import Walker
 from vael.evidence.chosen import estimator
 from vael.evidence.exact import examples_at_once
 from vael.models.vae import VAE
@@ -286,11 +287,15 @@ def subset(model: VAE, split: Split, how: Estimator, max_examples: int | None, b
         return order[:max_examples]
     if isinstance(how, Exact) and linear_gaussian(model) is not None:
         return order
-    pilot = split.rows(order[: min(n, PILOT_EXAMPLES)])
+    trial, times, few = how, 1.0, PILOT_EXAMPLES
+    if isinstance(how, Walker):
+        # A long walk of few chains is all overhead: a short one of many says more of what a full one costs.
+        (trial, times), few = how.shortened(), 10 * PILOT_EXAMPLES
+    pilot = split.rows(order[: min(n, few)])
     started = time.perf_counter()
-    how(model, pilot, seed=seed)
-    each = (time.perf_counter() - started) / len(pilot)
-    return order[: max(len(pilot), min(n, int(budget / each)))]
+    trial(model, pilot, seed=seed)
+    each = times * (time.perf_counter() - started) / len(pilot)
+    return order[: max(min(n, PILOT_EXAMPLES), min(n, int(budget / each)))]
 
 
 def chosen_estimator(

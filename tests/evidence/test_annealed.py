@@ -203,3 +203,12 @@ def test_discrete_latents_are_refused_in_words():
 def test_arguments_out_of_range_are_refused(arguments, message):
     with pytest.raises(RecipeError, match=message):
         Annealed(**arguments)
+
+
+def test_a_walk_is_timed_by_a_twentieth_of_itself():
+    """The pilot's moves count, four chains to sixteen: 1000 + 30 moves against 50 + 30."""
+    whole = Annealed(temperatures=1000, chains=16, start="encoder")
+    short, times = whole.shortened()
+    assert short == Annealed(temperatures=50, chains=16, start="encoder")
+    assert times == pytest.approx(1030 / 80)
+    assert Annealed(temperatures=3).shortened()[0].temperatures == 2

@@ -1,8 +1,8 @@
 """log p(x) by annealing: chains that walk from an easy law to the posterior, or back, and weigh each step."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -91,6 +91,16 @@ class Walker:
     def betas(self) -> list[float]:
         """β_0 … β_T."""
         return schedule(self.temperatures, self.spacing)
+
+    @property
+    def moves(self) -> float:
+        """What it costs, in moves of all its chains: the walk and the pilot before it."""
+        return self.temperatures + STEP_PLACES * PILOT_MOVES * PILOT_CHAINS / self.chains
+
+    def shortened(self) -> tuple[Self, float]:
+        """The same with a twentieth of the temperatures, to time it by, and how many times more the whole one costs."""
+        short = replace(self, temperatures=max(2, self.temperatures // 20))
+        return short, self.moves / short.moves
 
     def noise(
         self, examples: Sequence[int], like: Tensor, seed: int, purpose: str, chains: int = 0
