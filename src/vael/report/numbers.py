@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+from vael.evaluation import SIDES
 from vael.files import Json
 from vael.report.blocks import Block, Note, Quantities, Quantity, Section, Text
 from vael.report.subject import Subject
@@ -70,14 +71,6 @@ def how(subject: Subject, found: Json) -> str:
         f" The draws of an example are worth {size['median']:.0f} equal ones at the median and {size['min']:.1f} at "
         f"the least (effective sample size): the nearer to {evidence['draws']:,}, the tighter." if size else ""
     )  # fmt: skip
-
-
-SIDES = {
-    "lower": "a lower bound",
-    "upper": "an upper bound",
-    "estimate": "an estimate to either side",
-    "exact": "exact",
-}
 
 
 def ways(evidence: Json) -> str:
