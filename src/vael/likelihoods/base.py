@@ -160,6 +160,16 @@ class Likelihood(nn.Module, ABC):
         flat: Tensor = parts.flatten(-self.rank) if self.rank > 1 else parts
         return flat
 
+    def log_prob(self, x: Tensor, z: Tensor, given: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
+        """log p(x|z) of the observed features in nats: x `(B, *event)`, z `(K, B, D)` → `(K, B)`.
+
+        A law whose sum over features is cheaper than its parts overrides this.
+        """
+        parts = self.log_prob_parts(x, z, given, observed)
+        if observed is not None:
+            parts = torch.where(observed, parts, torch.zeros((), dtype=parts.dtype, device=parts.device))
+        return parts.sum(-1)
+
     def check(self, x: Tensor) -> None:
         """Raise ShapeError unless x is `(B, *event)`."""
         if tuple(x.shape[1:]) != self.event_shape:

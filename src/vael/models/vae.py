@@ -90,10 +90,7 @@ class VAE(nn.Module):
 
     def log_px_z(self, batch: Batch, z: Tensor) -> Tensor:
         """log p(x|z) of the observed features, nats, `(K, B)`, for z `(K, B, D)`."""
-        parts = self.likelihood.log_prob_parts(batch.x, z, batch.given, batch.observed)  # (K, B, F)
-        if batch.observed is not None:
-            parts = torch.where(batch.observed, parts, torch.zeros((), dtype=parts.dtype, device=parts.device))
-        return parts.sum(-1)
+        return self.likelihood.log_prob(batch.x, z, batch.given, batch.observed)
 
     def log_joint(self, batch: Batch, z: Tensor) -> Tensor:
         """log p(x, z) of the observed features, nats, `(K, B)`, for z `(K, B, D)`."""
