@@ -122,7 +122,7 @@ class Likelihood(nn.Module, ABC):
         if self.network is None:
             raise RecipeError(f"{type(self).__name__}: has no decoder network of its own.")
         out: Tensor = self.network(z)
-        return self.unpacked(out)
+        return self.unpacked(out.to(z.dtype))  # products may have been in fewer digits; the law is not
 
     def unpacked(self, out: Tensor) -> Tensor:
         """Network output `(..., P · F₀, F₁ …)` → `(..., P, F₀, F₁ …)`. Raises ShapeError when it does not fit."""
