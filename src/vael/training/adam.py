@@ -34,6 +34,8 @@ class Adam:
     def update(self, gradients: Sequence[Tensor | None], divisor: Tensor | None = None) -> None:
         """One step along `gradients`, each divided by `divisor` where one is given; None where nothing depends."""
         self.count += 1
+        if divisor is not None and divisor.device.type == "cpu":  # where the kernel's own division is float32's alone
+            gradients, divisor = [None if g is None else g / divisor for g in gradients], None
         moved = [place for place, gradient in enumerate(gradients) if gradient is not None]
         if not moved:
             return

@@ -1,7 +1,7 @@
 """A step recorded once and replayed: the same kernels without modules, autograd and dispatch between them."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -104,9 +104,9 @@ def compiled(graph: GraphModule) -> Gradients:
 
 
 @contextlib.contextmanager
-def unmoved(module: nn.Module) -> Iterator[None]:
-    """Put the module's buffers back to what they were: a step that is only tried leaves no trace in running means."""
-    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
+def unmoved(buffers: Iterable[Tensor]) -> Iterator[None]:
+    """Put buffers back to what they were: a step that is only tried leaves no trace in running means."""
+    before = [(buffer, buffer.clone()) for buffer in buffers]
     try:
         yield
     finally:

@@ -168,8 +168,6 @@ class Engine:
             self._maximise()
         else:
             self._climb()
-        self.step += 1
-        self.since_reset += 1
 
     def _maximise(self) -> None:
         """E and M over all examples; what the bound is then, for the history."""
@@ -177,6 +175,7 @@ class Engine:
         look = self.look(self.step)
         with torch.no_grad():
             self.bound(look.batch, look.noise)
+        self._count()
 
     def _climb(self) -> None:
         """Look, bound, gradient, clip, step."""
@@ -189,7 +188,16 @@ class Engine:
         else:
             gradients = self.gradients(look)
             self.eager_steps += 1
+        self.update(gradients)
+
+    def update(self, gradients: Sequence[Tensor | None]) -> None:
+        """Clip, and move the parameters along `gradients`; a step is made."""
         self.adam.update(gradients, self._divisor(gradients))
+        self._count()
+
+    def _count(self) -> None:
+        self.step += 1
+        self.since_reset += 1
 
     def gradients(self, look: Look, parameters: Sequence[Tensor] | None = None) -> Sequence[Tensor | None]:
         """The gradient of the loss by each parameter, None where it does not depend; monitors are added to.
@@ -223,7 +231,7 @@ class Engine:
             return None
         learned = len(self.parameters)
         try:
-            with unmoved(self.bound):
+            with unmoved(self.bound.buffers()):
                 graph = traced(
                     lambda *given: self.gradients(look.holding(given[learned:]), given[:learned]),
                     *(parameter.detach().requires_grad_() for parameter in self.parameters),
@@ -231,9 +239,9 @@ class Engine:
                 )
             function = compiled(graph) if self.training.compile else quick(graph)
             following = self.look(self.step + 1)
-            with unmoved(self.bound):
+            with unmoved(self.bound.buffers()):
                 wanted = self.gradients(following)
-            with unmoved(self.bound), torch.no_grad():
+            with unmoved(self.bound.buffers()), torch.no_grad():
                 found = function(*self.parameters, *following.tensors())
         except Exception as error:  # whatever a compiler may raise: the eager step is always there
             self.say(f"step not captured: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
