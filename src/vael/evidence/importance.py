@@ -51,19 +51,20 @@ class PriorSampling:
     """log p(x) of every example from draws of the prior: log 1/K Σ_k p(x|z_k),   z_k ~ p(z).
 
     A lower bound in expectation, and hopeless where the posterior is narrow: see `log_prior_spread`, by which it warns
-    before it runs.
+    before it runs, unless `forewarned`: who has asked `forewarn` need not be told again.
 
     Source: Doersch 2016, section 2 (arXiv 1606.05908).
     """
 
     draws: int = 5000
     chunk: int = LARGEST_CHUNK
+    forewarned: bool = False
 
     def __post_init__(self) -> None:
         check_count(type(self).__name__, draws=self.draws)
 
     def __call__(self, model: VAE, split: Split, *, seed: int = 0) -> Estimate:
-        for note in self.forewarn(model, split):
+        for note in [] if self.forewarned else self.forewarn(model, split):
             warnings.warn(note, stacklevel=2)
         return weighed(model, split, from_prior, self.draws, self.chunk, seed, "prior_sampling")
 
