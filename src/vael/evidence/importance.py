@@ -13,6 +13,7 @@ from vael.data.dataset import Split, positions
 from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian
 from vael.errors import RecipeError
 from vael.evidence.estimate import LARGEST_CHUNK, Bound, Estimate, check_count, check_number, of_sums
+from vael.memory import keep_freed_memory
 from vael.models.vae import DRAWS_PER_STREAM, VAE
 from vael.noise import Noise
 
@@ -200,6 +201,7 @@ def weighed(
     examples_at_once = max(1, chunk // max(min(draws, SIDE_BY_SIDE) * model.likelihood.dims, at_once * model.latent))
     split, was_training = split.settled(seed=0).to(model.device), model.training
     bound: Bound = "lower"
+    keep_freed_memory()
     pieces = []
     model.eval()
     try:
