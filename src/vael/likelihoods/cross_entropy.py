@@ -16,8 +16,8 @@ class CrossEntropy:
     Zeros and ones are scored by Σ_f log σ(s_f), s = (2x − 1) l, of which no term is larger than the sum. (Splitting
     off Σ_f x_f l_f = h · Wᵀx + b · x saves little beside it, and leaves two sums of thousands of nats to subtract,
     which costs float32 the fourth decimal.) Where the decoder ends in a linear layer, its bias joins the multiplication
-    by 2x − 1, and its product is written over again and again: 0.3 × the products of a decoder with 400 hidden units
-    for 784 features, where softplus is 0.5 × and the formula as torch has it 0.9 ×.
+    by 2x − 1, and its product is written over again and again. With the products of a decoder of 400 hidden units for
+    784 features as 1, decoding and scoring took 1.38; with softplus of (1 − 2x) l 1.48, by torch's formula 1.69.
 
     Args:
         logits: z → l `(K, 1 or B, F)`.
