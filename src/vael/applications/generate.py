@@ -38,9 +38,11 @@ def generated(model: VAE, count: int, *, seed: int, mean: bool = False) -> Itera
         for place, first in enumerate(range(0, count, AT_ONCE)):
             model.eval()
             with torch.inference_mode():
-                (eps,) = model.noise(1, min(AT_ONCE, count - first), seed=seed, step=place).latents
+                # A stream for each piece, whatever blocks training takes its noise in: a seed keeps its samples.
+                like, shape = next(model.parameters()), (min(AT_ONCE, count - first), model.latent)
+                eps = torch.randn(shape, dtype=like.dtype, generator=stream(seed, place, purpose="latent"))
                 prior = model.prior()
-                some = decoded(model, prior.from_noise(eps[0]), seed=seed, place=place, mean=mean)
+                some = decoded(model, prior.from_noise(eps.to(like.device)), seed=seed, place=place, mean=mean)
             yield first, some  # outside of inference mode, which would else be the caller's too
     finally:
         model.train(was_training)
