@@ -1,5 +1,6 @@
 """Zeros and ones."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from vael.data.schema import Field, View
 from vael.likelihoods.base import Likelihood, masked_mean
+from vael.likelihoods.cross_entropy import CrossEntropy
 
 
 class _Score(Function):
@@ -54,7 +56,7 @@ class Bernoulli(Likelihood):
         return BernoulliLaw(logits=parameters.squeeze(-1 - self.rank), validate_args=False)
 
     def log_prob(self, x: Tensor, z: Tensor, given: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
-        if observed is not None:
+        if observed is not None or not torch.is_grad_enabled():
             return super().log_prob(x, z, given, observed)
         self.check(x)
         logits = self.parameters_of(z, given).squeeze(-1 - self.rank)
@@ -64,6 +66,12 @@ class Bernoulli(Likelihood):
 
     def draw(self, law: Any, generator: Generator | None) -> Tensor:
         return torch.bernoulli(law.probs, generator=generator)
+
+    def scorer(self, x: Tensor, given: Tensor | None, observed: Tensor | None) -> Callable[[Tensor], Tensor]:
+        def logits(z: Tensor) -> Tensor:
+            return self.parameters_of(z, given).flatten(-1 - self.rank)
+
+        return CrossEntropy(logits, self.network, x.flatten(1), observed)
 
     def marginal(self, x: Tensor, observed: Tensor) -> Tensor:
         """Logits of the mean, kept within [0.001, 0.999] so that a rare one can still be learned."""
