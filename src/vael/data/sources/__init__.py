@@ -25,10 +25,11 @@ from vael.data.sources.npz import read_npz
 from vael.data.sources.pictures import with_size
 from vael.data.sources.sparse import is_sparse, read_sparse
 from vael.data.sources.split import with_split
+from vael.data.sources.tables import TableGroups, read_tables, table_files
 from vael.data.sources.text import read_text
 from vael.errors import DataError, ShapeError
 
-__all__ = ["BUILTIN", "SUFFIXES", "read", "read_like"]
+__all__ = ["BUILTIN", "SUFFIXES", "open_groups", "read", "read_like"]
 
 SUFFIXES: dict[str, Callable[[Path, Reading], Frame]] = {
     ".csv": read_csv,
@@ -47,8 +48,8 @@ def read(source: object, reading: Reading | None = None, **options: Any) -> Fram
     """The columns of `source`, as they came but for what `reading` asks for.
 
     source: The name of a set, built in, in VAEL_DATA, in the cache or to be downloaded; the path of a file or of a
-        folder of pictures; an array, tensor or list; a dict of columns; a data frame; a scipy sparse matrix; a
-        torch data set; or a `Frame`.
+        folder of pictures or of tables; an array, tensor or list; a dict of columns; a data frame; a scipy sparse
+        matrix; a torch data set; or a `Frame`.
     reading: What a person says of the data; or its `options`, the arguments of `Reading.asked`.
 
     Raises DataError when there is no such source, or it is damaged, ragged, or holds neither numbers nor text.
@@ -60,6 +61,29 @@ def read(source: object, reading: Reading | None = None, **options: Any) -> Fram
     if reading.features is not None:
         frame = with_features(frame, reading)
     return with_split(frame, reading.split_column)
+
+
+def open_groups(source: object) -> TableGroups:
+    """The tables in a file or folder, to be read piece by piece.
+
+    Raises DataError for what is no path, holds no such file, or holds files that differ in form.
+    """
+    if not isinstance(source, (str, Path)):
+        raise DataError(
+            f"stream: data in memory ({type(source).__name__}) are there already.\n"
+            f"  Leave stream out, or give the path of a .parquet or .feather file or a folder of them."
+        )
+    path = Path(source).expanduser()
+    if not path.exists() and re.fullmatch(r"[\w-]+", str(source)) and str(source) not in BUILTIN:
+        path = find_named(str(source), list(BUILTIN))
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file.{_neighbour(path)}")
+    if not table_files(path):
+        raise DataError(
+            f"{path}: cannot be streamed; that needs a .parquet or .feather file, or a folder of them.\n"
+            f"  Leave --stream out, or save the data as Parquet."
+        )
+    return TableGroups.open(path)
 
 
 def read_like(source: object, schema: Schema, reading: Reading) -> Frame:
@@ -115,10 +139,11 @@ def _read_path(path: Path, reading: Reading) -> Frame:
         raise DataError(f"{path}: there is no such file.{_neighbour(path)}")
     reader = next((SUFFIXES[suffix] for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
     if path.is_dir():
-        reader = read_folder
+        reader = read_tables if table_files(path) else read_folder
     if reader is None:
         raise DataError(
-            f"{path}: a file of unknown kind; vael reads {', '.join(SUFFIXES)}, and folders of pictures.\n"
+            f"{path}: a file of unknown kind; vael reads {', '.join(SUFFIXES)}, and folders of pictures "
+            f"or of .parquet and .feather files.\n"
             f"  Save the data as one of these."
         )
     try:
