@@ -127,7 +127,7 @@ class Opened:
         schema = fit_views(schema, self.frame.columns)
         held = {name: self._resident(name, schema) for name in ("validation", "test")}
         reader = Reader(self.store, self.shared.groups["train"], schema)
-        sample = encode(_in_form(self.frame, schema), schema)
+        sample = encode(in_form(self.frame, schema), schema)
         train = Streamed.of(reader, sample)
         return Data(
             self.store.name, self.store.origin, schema, {"train": train, **held}, self.store.fingerprint,
@@ -146,7 +146,7 @@ class Opened:
             pieces.append(seen(self.store, group, schema).rows(torch.from_numpy(own)))
             first += group.rows
         if not pieces:
-            sample = encode(_in_form(self.frame, schema), schema)
+            sample = encode(in_form(self.frame, schema), schema)
             return sample.rows(torch.empty(0, dtype=torch.int64))
         return joined(pieces, len(chosen))
 
@@ -173,12 +173,16 @@ def seen(store: TableGroups, group: Group, schema: Schema) -> Split:
     Raises DataError naming file, row and value where one cannot be.
     """
     names = [field.name for field in schema if field.role in ("data", "label")]
-    split = encode(_in_form(store.read(group, names), schema), schema)
+    frame = in_form(store.read(group, names), schema)
+    for spec in schema:
+        if spec.role == "data" and spec.kind == "constant" and spec.values and spec.name in frame.columns:
+            _refuse_change(frame, spec.name, frame.columns[spec.name], spec.values[0])
+    split = encode(frame, schema)
     return dataclasses.replace(split, index=split.index + group.start)
 
 
-def _in_form(frame: Frame, schema: Schema) -> Frame:
-    """The frame with truth values as texts where the schema has them so, and no constant that varies.
+def in_form(frame: Frame, schema: Schema) -> Frame:
+    """The frame with truth values as texts where the schema has them so.
 
     Whether a column of truth values has holes is told by all rows, not by a group of them.
     """
@@ -189,8 +193,6 @@ def _in_form(frame: Frame, schema: Schema) -> Frame:
             continue
         if column.dtype == bool and spec.dtype == "str":
             changed[spec.name] = np.asarray([str(value) for value in column.tolist()], dtype=object)
-        if spec.role == "data" and spec.kind == "constant" and spec.values:
-            _refuse_change(frame, spec.name, changed.get(spec.name, column), spec.values[0])
     return dataclasses.replace(frame, columns={**frame.columns, **changed}) if changed else frame
 
 

@@ -144,7 +144,7 @@ class TableGroups:
         for file in self.files:
             name = file.relative_to(self.origin).as_posix()  # "." for a file that is the whole source
             digest.update(f"{name}|{file.stat().st_size}|".encode())
-            digest.update(_footer(file))
+            digest.update(closing_notes(file))
         return f"footers:{digest.hexdigest()}"
 
     @property
@@ -206,7 +206,7 @@ def _sizes(reader: Any) -> list[int]:
     return [reader.get_batch(number).num_rows for number in range(reader.num_record_batches)]
 
 
-def _footer(file: Path) -> bytes:
+def closing_notes(file: Path) -> bytes:
     """The closing notes of a Parquet or an Arrow file, whose length stands right before its last, magic word."""
     magic = 4 if file.name.lower().endswith(".parquet") else 6
     with file.open("rb") as content:
