@@ -258,3 +258,60 @@ def test_a_folder_of_tables_is_read_whole_without_streaming(folder):
     frame = read(folder)
     assert len(frame) == FILES * 4 * GROUP
     assert list(frame.columns) == ["height", "width", "city", "here", "planet"]
+
+
+# ── pictures ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """Ninety grey pictures of 8 × 8 pixels in two folders, their first pixel telling which is which; blocks of ten."""
+    from PIL import Image
+
+    from vael.data.sources import blocks
+
+    monkeypatch.setattr(blocks, "BLOCK", 10)
+    rng = np.random.default_rng(0)
+    for number in range(90):
+        grey = rng.integers(0, 256, (8, 8)).astype(np.uint8)
+        grey[0, 0] = number
+        folder = tmp_path / "faces" / ("anna" if number < 45 else "bert")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(grey).save(folder / f"{number:02}.png")
+    return tmp_path / "faces"
+
+
+def test_pictures_are_those_of_the_folder_read_whole(pictures):
+    data = prepared(pictures, validation=0.2, test=0.2)
+    whole = encode(read(pictures), data.schema)
+    train = data.splits["train"]
+    rows = [train.rows(torch.arange(len(train))), data.splits["validation"], data.splits["test"]]
+    assert [len(split) for split in rows] == [50, 20, 20]
+    assert sorted(torch.cat([split.index for split in rows]).tolist()) == list(range(90))
+    for split in rows:
+        assert split.x.dtype == torch.uint8
+        assert torch.equal(split.x, whole.rows(split.index).x)
+        assert torch.equal(split.label, whole.rows(split.index).label)
+        assert 4 < int(split.label[:10].sum()) + 2 < 11  # a block of ten shows both classes, not one
+    assert train.place(int(rows[0].index[7])).tolist() == [7]
+
+
+def test_a_block_of_one_bit_pictures_among_grey_ones_is_black_and_white(pictures):
+    from PIL import Image
+
+    from vael.data.sources.pictures import open_pictures
+
+    path = pictures / "bert" / "bit.png"
+    Image.fromarray(np.eye(8, dtype=bool)).save(path)
+    assert open_pictures({"bit": path}, "faces")[0].max() == 1
+    assert open_pictures({"bit": path}, "faces", greys=True)[0].max() == 255
+    schema = prepared(pictures).schema
+    assert open_groups(pictures).like(schema).greys
+
+
+def test_the_fingerprint_of_pictures_knows_names_and_sizes(pictures):
+    before = open_groups(pictures).fingerprint
+    assert before == open_groups(pictures).fingerprint
+    assert before.startswith("sizes:")
+    (pictures / "anna" / "00.png").rename(pictures / "anna" / "000.png")
+    assert open_groups(pictures).fingerprint != before

@@ -114,3 +114,32 @@ def test_a_column_that_says_the_split_is_not_passed_over_in_silence(tmp_path):
         vael.fit(tmp_path / "s.parquet", output=tmp_path / "r", stream=True, steps=5)
     run = vael.fit(tmp_path / "s.parquet", output=tmp_path / "r", stream=True, steps=5, ignore=["split"])
     assert [field.name for field in run.schema.modelled] == ["x"]
+
+
+def test_a_folder_of_pictures_is_streamed_and_resumed_like_a_table(tmp_path, monkeypatch):
+    from PIL import Image
+
+    from vael.data.sources import blocks
+
+    monkeypatch.setattr(blocks, "BLOCK", 20)
+    rng = np.random.default_rng(0)
+    (tmp_path / "faces").mkdir()
+    for number in range(120):
+        side = 8 if number % 2 else 10
+        Image.fromarray(rng.integers(0, 256, (side, side)).astype(np.uint8)).save(tmp_path / "faces" / f"{number}.png")
+    asked = {"stream": True, "resize": 8, "latent": 2, "steps": 20, "settings": {"training.evaluate_every": 6}}
+    whole = vael.fit(tmp_path / "faces", output=tmp_path / "whole", **asked)
+    assert whole.recipe["data"]["fingerprint"].startswith("sizes:")
+    assert {name: len(split) for name, split in whole.data.splits.items()} == {
+        "train": 60, "validation": 20, "test": 40,
+    }  # fmt: skip
+
+    def stop(event):
+        if event["event"] == "line" and event["line"]["step"] >= 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        vael.fit(tmp_path / "faces", output=tmp_path / "stopped", watch=stop, **asked)
+    resume(tmp_path / "stopped")
+    for name in ("model.safetensors", "checkpoint/last.safetensors"):
+        assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

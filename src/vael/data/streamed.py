@@ -20,12 +20,10 @@ from vael.data.blocks import FEWEST_BLOCKS, WINDOW, Blocks
 from vael.data.dataset import Data, Split, encode, fit_views, nothing_to_model
 from vael.data.frame import Frame
 from vael.data.schema import Schema
-from vael.data.sources.tables import Group, TableGroups
+from vael.data.sources.groups import Group, Store
 from vael.data.splits import LARGEST_VALIDATION, NAMES, checked_shares
 from vael.errors import DataError
 
-SAMPLE = 100_000  # rows that the schema and its views are understood from, about
-MOST_HELD_OUT = 100_000  # rows of validation, and of test, that are kept in memory
 FEWEST_GROUPS = 3  # below it, no group can be spared
 WINDOW_BYTES = 1 << 26  # that small blocks are joined to at most
 
@@ -44,14 +42,15 @@ class Shared:
     most: Mapping[str, int]
 
 
-def share_out(groups: Sequence[Group], fractions: Mapping[str, float], seed: int) -> Shared:
+def share_out(groups: Sequence[Group], fractions: Mapping[str, float], seed: int, most_rows: int = 100_000) -> Shared:
     """Each group to a split: as its folder says, else by `seed`, as many as the shares of the rows ask for.
 
     fractions: Shares of "validation" and "test"; at least one group each, unless a share is 0 or there are fewer than
-        three groups. At most 100,000 rows are asked for, and for validation 5,000 where no share was given.
+        three groups. At most `most_rows` are asked for, and for validation 5,000 where no share was given.
     """
     shares = checked_shares(fractions)
-    most = {"test": MOST_HELD_OUT, "validation": MOST_HELD_OUT if "validation" in fractions else LARGEST_VALIDATION}
+    usual = min(most_rows, LARGEST_VALIDATION)
+    most = {"test": most_rows, "validation": most_rows if "validation" in fractions else usual}
     order = [groups[place] for place in np.random.default_rng(seed).permutation(len(groups))]
     found = {name: [group for group in order if group.split == name] for name in NAMES}
     pool = found["train"] if any(group.split for group in groups) else order
@@ -74,10 +73,10 @@ def _first(pool: Sequence[Group], rows: int) -> tuple[list[Group], list[Group]]:
     return list(pool[:taken]), list(pool[taken:])
 
 
-def sample_of(groups: Sequence[Group]) -> tuple[Group, ...]:
-    """The first training groups, at least four and of 100,000 rows, or all."""
+def sample_of(groups: Sequence[Group], wanted: int = 100_000) -> tuple[Group, ...]:
+    """The first training groups, at least four and of `wanted` rows, or all."""
     taken = rows = 0
-    while taken < len(groups) and (taken < FEWEST_BLOCKS or rows < SAMPLE):
+    while taken < len(groups) and (taken < FEWEST_BLOCKS or rows < wanted):
         rows += groups[taken].rows
         taken += 1
     return tuple(groups[:taken])
@@ -93,21 +92,21 @@ class Opened:
     frame: That sample, all columns, from which schema and views are understood.
     """
 
-    store: TableGroups
+    store: Store
     shared: Shared
     frame: Frame
     fractions: Mapping[str, float]
     seed: int
 
     @staticmethod
-    def of(store: TableGroups, fractions: Mapping[str, float], seed: int) -> "Opened":
+    def of(store: Store, fractions: Mapping[str, float], seed: int) -> "Opened":
         """`store` dealt out. Raises DataError where no group is left to train on."""
         if not len(store):
             raise DataError(f"{store.name}: 0 rows. There is nothing to work on.")
-        shared = share_out(store.groups, fractions, seed)
+        shared = share_out(store.groups, fractions, seed, store.held_out)
         if not shared.groups["train"]:
             raise DataError(f"{store.name}: 0 rows to train on, of {len(store)}.\n  Put files into a folder train.")
-        frame = store.sample(sample_of(shared.groups["train"]), SAMPLE, seed)
+        frame = store.sample(sample_of(shared.groups["train"], store.sampled), store.sampled, seed)
         return Opened(store, shared, frame, fractions, seed)
 
     def understood(self, schema: Schema) -> Schema:
@@ -126,7 +125,7 @@ class Opened:
             raise nothing_to_model(self.frame, schema)
         schema = fit_views(schema, self.frame.columns)
         held = {name: self._resident(name, schema) for name in ("validation", "test")}
-        reader = Reader(self.store, self.shared.groups["train"], schema)
+        reader = Reader(self.store.like(schema), self.shared.groups["train"], schema)
         sample = encode(in_form(self.frame, schema), schema)
         train = Streamed.of(reader, sample)
         return Data(
@@ -140,10 +139,10 @@ class Opened:
         whole = sum(group.rows for group in groups)
         chosen = np.random.default_rng([self.seed, NAMES.index(name)]).permutation(whole)[: self.shared.most[name]]
         chosen.sort()
-        first, pieces = 0, []
+        first, pieces, store = 0, [], self.store.like(schema)
         for group in groups:
             own = chosen[(chosen >= first) & (chosen < first + group.rows)] - first
-            pieces.append(seen(self.store, group, schema).rows(torch.from_numpy(own)))
+            pieces.append(seen(store, group, schema).rows(torch.from_numpy(own)))
             first += group.rows
         if not pieces:
             sample = encode(in_form(self.frame, schema), schema)
@@ -151,7 +150,7 @@ class Opened:
         return joined(pieces, len(chosen))
 
     def _notes(self, splits: Mapping[str, Split]) -> Iterable[str]:
-        groups, files = self.shared.groups, len(self.store.files)
+        groups, files = self.shared.groups, self.store.files
         yield (
             f"streamed: {len(self.store):,} rows in {len(self.store.groups):,} groups of {files} "
             f"file{'s' * (files != 1)}; schema and views from {len(self.frame):,} of the training rows"
@@ -167,7 +166,7 @@ class Opened:
             )
 
 
-def seen(store: TableGroups, group: Group, schema: Schema) -> Split:
+def seen(store: Store, group: Group, schema: Schema) -> Split:
     """The rows of one group as a model sees them, `index` being their rows in the whole source.
 
     Raises DataError naming file, row and value where one cannot be.
@@ -178,7 +177,7 @@ def seen(store: TableGroups, group: Group, schema: Schema) -> Split:
         if spec.role == "data" and spec.kind == "constant" and spec.values and spec.name in frame.columns:
             _refuse_change(frame, spec.name, frame.columns[spec.name], spec.values[0])
     split = encode(frame, schema)
-    return dataclasses.replace(split, index=split.index + group.start)
+    return dataclasses.replace(split, index=torch.from_numpy(store.index(group)))
 
 
 def in_form(frame: Frame, schema: Schema) -> Frame:
@@ -243,7 +242,7 @@ class Held:
 class Reader:
     """Reads training groups as a model sees them: the window that is asked for, and ahead of time the one after it."""
 
-    def __init__(self, store: TableGroups, groups: Sequence[Group], schema: Schema) -> None:
+    def __init__(self, store: Store, groups: Sequence[Group], schema: Schema) -> None:
         self.store, self.groups, self.schema = store, groups, schema
         width = 4 * schema.dims if schema.is_table or schema.modelled[0].kind != "image" else schema.dims
         wanted = max(1, min(WINDOW, WINDOW_BYTES // width))
@@ -351,12 +350,11 @@ class Streamed(Split):
 
     def place(self, row: int) -> Tensor:
         blocks = self.reader.blocks
-        found = [
-            blocks.starts[block] + row - group.start
-            for block, group in enumerate(self.reader.groups)
-            if 0 <= row - group.start < group.rows
-        ]
-        return torch.tensor(found, dtype=torch.int64)
+        for block, group in enumerate(self.reader.groups):
+            found = np.flatnonzero(self.reader.store.index(group) == row)
+            if len(found):
+                return torch.from_numpy(found) + blocks.starts[block]
+        return torch.empty(0, dtype=torch.int64)
 
     def settled(self, seed: int = 0) -> Split:
         raise self._too_large()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from vael.data import Data, Frame, Reading, Schema, fingerprint, prepare
 from vael.data.sources import open_groups, read, read_like
 from vael.data.sources.split import with_split
+from vael.data.sources.tables import TableGroups
 from vael.data.streamed import Opened
 from vael.errors import DataError, RecipeError
 
@@ -42,7 +43,7 @@ def opened_again(source: object, schema: Schema, reading: Reading, seed: int) ->
 
 
 def _streamed(source: object, reading: Reading, seed: int) -> Opened:
-    for name, given in {"resize": reading.resize, "features": reading.features, "missing": reading.missing}.items():
+    for name, given in {"features": reading.features, "missing": reading.missing}.items():
         if given:
             raise RecipeError(f"--{name}: does not go with --stream, whose tables are read as they are. Leave one out.")
     if reading.split_column:
@@ -50,7 +51,10 @@ def _streamed(source: object, reading: Reading, seed: int) -> Opened:
             f"--split {reading.split_column}: a streamed table is split by whole groups of rows, not by a column.\n"
             f"  Put the files of each split into folders train, validation and test, or give shares."
         )
-    found = Opened.of(open_groups(source), reading.shares, seed)
+    store = open_groups(source, reading.resize)
+    if reading.resize and isinstance(store, TableGroups):
+        raise RecipeError(f"resize: {store.name} holds no pictures. Leave it out.")
+    found = Opened.of(store, reading.shares, seed)
     if "split" not in reading.ignore and with_split(found.frame, reading.split_column).split is not None:
         raise DataError(
             f"{found.frame.name}: has a column 'split', and a streamed table is split by whole groups of rows.\n"

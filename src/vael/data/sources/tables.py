@@ -12,30 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vael.data.frame import Frame
 from vael.data.reading import Reading
+from vael.data.schema import Schema
 from vael.data.sources.frames import read_frame
+from vael.data.sources.groups import Group
 from vael.data.sources.split import SPLIT_WORDS
 from vael.errors import DataError
 
 ENDINGS = (".parquet", ".feather")
-
-
-@dataclass(frozen=True)
-class Group:
-    """The rows of one piece of one file.
-
-    number: Of the piece in its file. rows: How many. first: Its first row in the file, counted from 0. start: The same
-        in the whole source, files in the order of their names. split: What the file's folder says, or "".
-    """
-
-    file: Path
-    number: int
-    rows: int
-    first: int
-    start: int
-    split: str = ""
 
 
 def table_files(path: Path) -> list[Path]:
@@ -103,6 +90,8 @@ class TableGroups:
     origin: str
     groups: tuple[Group, ...]
     fields: tuple[tuple[str, str], ...]
+    sampled = 100_000
+    held_out = 100_000
 
     @staticmethod
     def open(path: Path) -> "TableGroups":
@@ -141,16 +130,26 @@ class TableGroups:
         The values themselves are not read: that would be a pass through everything.
         """
         digest = hashlib.sha256()
-        for file in self.files:
+        for file in self._files:
             name = file.relative_to(self.origin).as_posix()  # "." for a file that is the whole source
             digest.update(f"{name}|{file.stat().st_size}|".encode())
             digest.update(closing_notes(file))
         return f"footers:{digest.hexdigest()}"
 
     @property
-    def files(self) -> list[Path]:
+    def _files(self) -> list[Path]:
         """The files that hold rows, in order."""
         return list(dict.fromkeys(group.file for group in self.groups))
+
+    @property
+    def files(self) -> int:
+        return len(self._files)
+
+    def like(self, schema: Schema) -> "TableGroups":
+        return self
+
+    def index(self, group: Group) -> NDArray[np.int64]:
+        return np.arange(group.start, group.start + group.rows)
 
     def table(self, group: Group, columns: Sequence[str] | None = None) -> Any:
         """The Arrow table of one piece; DataError when its file is damaged or gone."""
@@ -164,13 +163,11 @@ class TableGroups:
             return whole if names is None else whole.select(names)
 
     def read(self, group: Group, columns: Sequence[str]) -> Frame:
-        """The `columns` of one piece that are there, as a frame whose rows are counted in its file."""
         there = {name for name, _ in self.fields}
         table = self.table(group, [name for name in columns if name in there])
         return Frame(group.file.name, read_frame(table, group.file.name).columns, first=group.first)
 
     def sample(self, groups: Sequence[Group], rows: int, seed: int) -> Frame:
-        """At most about `rows` rows of `groups`, of each the same share chosen by `seed`, all columns, as one frame."""
         import pyarrow
 
         whole, generator, tables = sum(group.rows for group in groups), np.random.default_rng(seed), []
@@ -183,9 +180,9 @@ class TableGroups:
 
     @cached_property
     def nulls(self) -> dict[str, int]:
-        """How many values of a column are missing in all rows, where every Parquet file's notes say so."""
+        """What the notes of the files say, where all are Parquet's and say it."""
         known: dict[str, int | None] = dict.fromkeys((name for name, _ in self.fields), 0)
-        for file in self.files:
+        for file in self._files:
             if not file.name.lower().endswith(".parquet"):
                 return {}
             with opened(file) as reader:
