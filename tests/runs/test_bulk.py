@@ -225,3 +225,16 @@ def test_two_ranks_of_torchrun_do_all_files(people_run, people_folder, tmp_path)
         vael.load(people_run.folder.path).encode(people_folder)[:, 0],
         atol=1e-6,
     )
+
+
+def test_where_there_is_no_density_log_p_is_none_and_why(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    table = pa.table({f"c{column}": rng.random(200) for column in range(3)})
+    parquet.write_table(table, tmp_path / "unit.parquet", row_group_size=50)
+    run = vael.fit(tmp_path / "unit.parquet", output=tmp_path / "run", latent=1, steps=3, likelihood="grey_bernoulli")
+    words = ["evaluate", str(run.folder.path), str(tmp_path / "unit.parquet"), "-o", str(tmp_path / "out")]
+    assert command(words) == 0
+    assert "log p(x)    none: grey values" in capsys.readouterr().out
+    assert parquet.read_table(tmp_path / "out" / "unit.parquet")["log_px"].null_count == 200
+    assert command([*words, "--method", "importance"]) == 1
+    assert "'importance' has no answer" in capsys.readouterr().err

@@ -143,3 +143,25 @@ def test_a_folder_of_pictures_is_streamed_and_resumed_like_a_table(tmp_path, mon
     resume(tmp_path / "stopped")
     for name in ("model.safetensors", "checkpoint/last.safetensors"):
         assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_on_the_command_line(table, tmp_path, monkeypatch, capsys):
+    from vael.cli.app import run as command
+
+    monkeypatch.chdir(tmp_path)
+    assert command(["data", str(table), "--stream", "-o", "schema.json", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert '"splits": {"train": 2000, "validation": 400, "test": 600}' in out
+    assert "sample      2000 of the training examples" in out
+    fit = ["fit", str(table), "--stream", "--schema", "schema.json", "-o", "run", "--steps", "3", "--json"]
+    assert command(fit) == 0
+    assert "schema and views from 2,000 of the training rows" in capsys.readouterr().err
+    assert command(["fit", "--resume", "--stream", "-o", "run"]) == 1
+    assert "leave out --stream" in capsys.readouterr().err
+
+
+def test_a_model_built_by_hand_and_trials_of_laws_are_streamed_too(run, table, tmp_path):
+    found = vael.fit(table, output=tmp_path / "auto", stream=True, steps=3, latent=2, likelihood="auto", ignore=["c4"])
+    assert isinstance(found.data.splits["train"], Streamed)
+    again = vael.fit(table, output=tmp_path / "hand", stream=True, steps=3, model=run.model)
+    assert isinstance(again.data.splits["train"], Streamed)

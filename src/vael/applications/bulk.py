@@ -22,7 +22,7 @@ from vael.data.schema import Schema
 from vael.data.sources.frames import read_frame
 from vael.data.streamed import in_form
 from vael.errors import RecipeError
-from vael.evaluation import bounds, chosen_estimator
+from vael.evaluation import NO_DENSITY, bounds, chosen_estimator
 from vael.models.vae import VAE
 
 Columns = dict[str, NDArray[np.generic]]
@@ -112,4 +112,4 @@ def check_options(verb: str, model: VAE, options: Mapping[str, Any]) -> None:
     if verb == "evaluate":
         estimator_for(model, options.get("method", "auto"), options.get("draws"), options.get("settings"))
         if options.get("method", "auto") != "auto" and not model.likelihood.has_density():
-            raise RecipeError("evaluate: grey values under Bernoulli have no density, so no method has an answer.")
+            raise RecipeError(f"evaluate: method {options['method']!r} has no answer: {NO_DENSITY}.")

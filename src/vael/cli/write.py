@@ -13,6 +13,7 @@ from vael.cli.show import note, say
 from vael.data.outputs import grey_levels, is_picture, picture_sheet, write_columns
 from vael.data.schema import Schema
 from vael.errors import RecipeError
+from vael.evaluation import NO_DENSITY
 from vael.files import write_bytes
 from vael.runs import Run
 
@@ -41,7 +42,8 @@ def in_bulk(run: Run, tasks: Sequence["Task"], output: Path, engine: Literal["pr
     if tasks[0].verb == "evaluate" and done.outputs:
         found = summary(done.outputs)
         for name, label in {"elbo": "ELBO", "rate": "rate", "distortion": "distortion", "log_px": "log p(x)"}.items():
-            say(f"{label:<12}{found[name]} nats per example")
+            none = name == "log_px" and not run.model.likelihood.has_density()
+            say(f"{label:<12}" + (f"none: {NO_DENSITY}" if none else f"{found[name]} nats per example"))
         told |= {name: asdict(number) for name, number in found.items()}
     return told
 

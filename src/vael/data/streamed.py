@@ -109,6 +109,16 @@ class Opened:
         frame = store.sample(sample_of(shared.groups["train"], store.sampled), store.sampled, seed)
         return Opened(store, shared, frame, fractions, seed)
 
+    @property
+    def rows(self) -> int:
+        """How many there are on disk."""
+        return len(self.store)
+
+    def sizes(self) -> dict[str, int]:
+        """Rows of each split, as many as are used."""
+        rows = {name: sum(group.rows for group in groups) for name, groups in self.shared.groups.items()}
+        return {name: min(rows[name], self.shared.most.get(name, rows[name])) for name in rows}
+
     def understood(self, schema: Schema) -> Schema:
         """The schema with the number of missing values in all rows, where the files know it."""
         nulls = self.store.nulls

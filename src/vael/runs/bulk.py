@@ -89,7 +89,7 @@ def tasks_of(run: Run, verb: str, source: str | Path, output: Path, options: Map
             f"  Save the data as Parquet, or give an output file with an ending."
         )
     folder = root if root.is_dir() else root.parent
-    if output.resolve() == folder or folder in output.resolve().parents:
+    if output.resolve() == folder or (root.is_dir() and folder in output.resolve().parents):
         raise RecipeError(f"{output}: lies in the folder that is read.\n  Choose an output folder beside it.")
     weights, tasks = sha256(read_bytes(run.folder.model)), []
     for file in files:

@@ -7,6 +7,7 @@ from vael.data import Data, Frame, Reading, Schema, fingerprint, prepare
 from vael.data.sources import open_groups, read, read_like
 from vael.data.sources.split import with_split
 from vael.data.sources.tables import TableGroups
+from vael.data.splits import split_rows
 from vael.data.streamed import Opened
 from vael.errors import DataError, RecipeError
 
@@ -18,6 +19,16 @@ class Whole:
     frame: Frame
     fractions: Mapping[str, float]
     seed: int
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return len(self.frame)
+
+    def sizes(self) -> dict[str, int]:
+        """Rows of each split."""
+        found = split_rows(len(self.frame), given=self.frame.split, fractions=self.fractions, seed=self.seed)
+        return {name: len(rows) for name, rows in found.items()}
 
     def understood(self, schema: Schema) -> Schema:
         """The schema as it is: all rows were looked at."""
