@@ -8,6 +8,7 @@ from pyarrow import feather, parquet
 
 from vael.data import Reading, encode
 from vael.data.sources import open_groups, read
+from vael.data.sources.tables import TableGroups
 from vael.data.streamed import Opened, sample_of, share_out
 from vael.data.understand import understand
 from vael.errors import DataError, RecipeError
@@ -175,7 +176,7 @@ def test_the_schema_is_understood_from_several_groups(folder):
 # ── what is refused ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def spoilt(tmp_path, **changed):
+def spoilt(tmp_path, seed=0, **changed):
     """A file of twenty groups with one value changed in the last of them, and its data's schema of before."""
     rows = 1000
     held = columns(rows)
@@ -187,21 +188,25 @@ def spoilt(tmp_path, **changed):
         values[977] = value
         held[name] = pa.array(values, held[name].type)
     parquet.write_table(pa.table(held), tmp_path / "bad.parquet", row_group_size=50)
-    return Opened.of(open_groups(tmp_path / "bad.parquet"), {}, 0).prepare, schema
+    return Opened.of(open_groups(tmp_path / "bad.parquet"), {}, seed).prepare, schema
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("sampled", [200, 100_000])
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"width": float("inf")}, r"bad.parquet, column 'width', row 978: inf cannot be"),
+        ({"width": float("inf")}, r"bad.parquet, column 'width', row 978: inf (cannot be|is not a number)"),
         ({"city": "Rome"}, r"bad.parquet, column 'city', row 978: 'Rome' is not one of its 2 values"),
         ({"planet": "Mars"}, r"bad.parquet, column 'planet', row 978: 'Mars' cannot be; expected 'Earth'"),
     ],
 )
-def test_an_impossible_value_is_told_with_file_and_row(tmp_path, changed, told):
-    prepare, schema = spoilt(tmp_path, **changed)
+def test_an_impossible_value_is_told_with_file_and_row(tmp_path, monkeypatch, changed, told, sampled, seed):
+    """Whether the row validates, trains, or is in the sample that the schema is understood from."""
+    monkeypatch.setattr(TableGroups, "sampled", sampled)
 
     def read_all():
+        prepare, schema = spoilt(tmp_path, seed, **changed)
         train = prepare(schema).splits["train"]
         train.rows(torch.arange(len(train)))
 
@@ -315,3 +320,26 @@ def test_the_fingerprint_of_pictures_knows_names_and_sizes(pictures):
     assert before.startswith("sizes:")
     (pictures / "anna" / "00.png").rename(pictures / "anna" / "000.png")
     assert open_groups(pictures).fingerprint != before
+
+
+def trains_unsampled(path, start, seed):
+    """Whether the group that begins in row `start` trains, and is not among the first four, which are sampled."""
+    return start in [group.start for group in share_out(open_groups(path).groups, {}, seed).groups["train"][4:]]
+
+
+def test_an_impossible_row_is_told_of_at_the_step_that_needs_it_not_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(TableGroups, "sampled", 200)
+    prepare, schema = spoilt(tmp_path, 0, width=float("nan"))
+    seed = next(seed for seed in range(99) if trains_unsampled(tmp_path / "bad.parquet", 950, seed))
+    prepare, schema = spoilt(tmp_path, seed, width=float("inf"))
+    train = prepare(schema).splits["train"]
+    train.reader.blocks.rows_wanted = 1
+    bad = next(block for block, group in enumerate(train.reader.groups) if group.start == 950)
+    good = tuple(range(4))
+    train.reader.expect(good, (bad,))
+    with pytest.raises(DataError):
+        train.reader._held[(bad,)].result()  # read, and found to be wrong
+    first = torch.tensor([train.blocks.starts[good[0]]])
+    assert len(train.batch(first)) == 1
+    with pytest.raises(DataError, match="row 978"):
+        train.batch(torch.tensor([train.blocks.starts[bad]]))

@@ -238,3 +238,14 @@ def test_where_there_is_no_density_log_p_is_none_and_why(tmp_path, capsys):
     assert parquet.read_table(tmp_path / "out" / "unit.parquet")["log_px"].null_count == 200
     assert command([*words, "--method", "importance"]) == 1
     assert "'importance' has no answer" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(bulk.importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+def test_ray_gives_the_same_bytes(people_run, people_folder, tmp_path):
+    words = ["-m", "vael", "encode", str(people_run.folder.path.resolve()), str(people_folder), "-o"]
+    for engine in ("process", "ray"):
+        asked = [sys.executable, *words, str(tmp_path / engine), "--engine", engine]
+        subprocess.run(asked, capture_output=True, check=True, timeout=300)
+    for name in FILES:
+        here, there = ((tmp_path / engine / name).with_suffix(".parquet") for engine in ("process", "ray"))
+        assert here.read_bytes() == there.read_bytes()

@@ -74,7 +74,7 @@ def data(
     frame, rows, sizes = there.frame, there.rows, there.sizes()
     found = there.understood(understand(frame, reading))
     told = ", ".join(f"{name} {size}" for name, size in sizes.items())
-    say(f"data        {frame.name}: {rows} example{'s' * (rows != 1)}; {told}")
+    say(f"data        {there.name}: {rows} example{'s' * (rows != 1)}; {told}")
     if rows != len(frame):
         say(f"sample      {len(frame)} of the training examples were looked at")
     say(f"example     {example(found)}")
@@ -87,7 +87,7 @@ def data(
         write_schema(output, found)
         say(f"wrote       {output}; edit it, then: vael fit {source} --schema {output}")
     if json:
-        about = {"data": frame.name, "examples": rows, "splits": sizes, "notes": list(frame.notes)}
+        about = {"data": there.name, "examples": rows, "splits": sizes, "notes": list(frame.notes)}
         say_json({**about, **found.to_json()})
 
 

@@ -110,6 +110,11 @@ class Opened:
         return Opened(store, shared, frame, fractions, seed)
 
     @property
+    def name(self) -> str:
+        """What to call the data."""
+        return self.store.name
+
+    @property
     def rows(self) -> int:
         """How many there are on disk."""
         return len(self.store)
@@ -136,12 +141,21 @@ class Opened:
         schema = fit_views(schema, self.frame.columns)
         held = {name: self._resident(name, schema) for name in ("validation", "test")}
         reader = Reader(self.store.like(schema), self.shared.groups["train"], schema)
-        sample = encode(in_form(self.frame, schema), schema)
+        sample = self._sample(schema)
         train = Streamed.of(reader, sample)
         return Data(
             self.store.name, self.store.origin, schema, {"train": train, **held}, self.store.fingerprint,
             tuple(self._notes({"train": train, **held})),
         )  # fmt: skip
+
+    def _sample(self, schema: Schema) -> Split:
+        """The sample as a model sees it; where a row of it cannot be, its group tells of it by file and row."""
+        try:
+            return encode(in_form(self.frame, schema), schema)
+        except DataError:
+            for group in sample_of(self.shared.groups["train"], self.store.sampled):
+                seen(self.store.like(schema), group, schema)
+            raise
 
     def _resident(self, name: str, schema: Schema) -> Split:
         """At most so many rows of a split's groups, chosen by the seed, in memory."""
@@ -155,8 +169,7 @@ class Opened:
             pieces.append(seen(store, group, schema).rows(torch.from_numpy(own)))
             first += group.rows
         if not pieces:
-            sample = encode(in_form(self.frame, schema), schema)
-            return sample.rows(torch.empty(0, dtype=torch.int64))
+            return self._sample(schema).rows(torch.empty(0, dtype=torch.int64))
         return joined(pieces, len(chosen))
 
     def _notes(self, splits: Mapping[str, Split]) -> Iterable[str]:
@@ -284,13 +297,17 @@ class Reader:
         """A split in memory that holds the examples at `positions` `(B,)`, and their places in it."""
         own = torch.searchsorted(self.starts, positions, right=True) - 1
         for window in list(self._held):
-            if window in self._wanted[:1] or self._held[window].done():
+            if window in self._wanted[:1] or self._is_there(window):
                 held = self._held[window].result()
                 shift = held.shift[own]
                 if bool((shift >= 0).all()):
                     self._forget({window, *self._wanted})
                     return held.split, positions - self.starts[own] + shift
         return self._gathered(positions, own), torch.arange(len(positions))
+
+    def _is_there(self, window: Window) -> bool:
+        """Whether it was read and is whole: a row that cannot be is told of when its window is needed, not before."""
+        return self._held[window].done() and self._held[window].exception() is None
 
     def _forget(self, kept: set[Window]) -> None:
         for window in [window for window in self._held if window not in kept]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vael import defaults
-from vael.data import Binarization, Data, Frame, Reading, Schema, Split
+from vael.data import Binarization, Data, Reading, Schema, Split
 from vael.data.streamed import Opened
 from vael.data.understand import understand
 from vael.errors import Interrupted, RecipeError, TrainingError
@@ -106,7 +106,7 @@ def fit(
         watch=watch,
     )  # fmt: skip
     check_device(device)
-    folder = RunFolder(next_folder(source.frame.name) if output is None else output)
+    folder = RunFolder(next_folder(plan.data.name) if output is None else output)
     with sole_writer(folder.path):
         folder.begin(plan.recipe, plan.data.schema)
         watch({"event": "plan", "plan": plan, "folder": folder})
@@ -184,7 +184,7 @@ def resolve(
     tables = {
         "format": 1,
         "seed": seed,
-        "data": about(frame, data, reading),
+        "data": about(data, reading),
         **describe_model(built),
         "objective": describe(aim, "objective"),
         "training": asdict(defaults.training(data, training)),
@@ -233,10 +233,10 @@ def chosen_by(model: VAE, schema: Schema) -> dict[str, type[Likelihood]]:
     return dict.fromkeys(names, type(model.likelihood))
 
 
-def about(frame: Frame, data: Data, reading: Reading) -> dict[str, Any]:
+def about(data: Data, reading: Reading) -> dict[str, Any]:
     """The [data] table: where the data came from, what was said about them, how they were read and split."""
-    origin = {"source": frame.origin} if frame.origin else {}
-    return {"name": frame.name, **origin, "fingerprint": data.fingerprint, **reading.table()}
+    origin = {"source": data.origin} if data.origin else {}
+    return {"name": data.name, **origin, "fingerprint": data.fingerprint, **reading.table()}
 
 
 def notes(data: Data) -> list[str]:

@@ -250,7 +250,7 @@ def reread(recipe: Mapping[str, Any], schema: Schema, data: object | None = None
     found, mark = opened_again(about["source"] if data is None else data, schema, reading, recipe["seed"])
     if mark != about["fingerprint"]:
         raise DataError(
-            f"{found.frame.name}: the data are not those the run was fitted on; its splits would not be the same.\n"
+            f"{found.name}: the data are not those the run was fitted on; its splits would not be the same.\n"
             f"  Put the original data back, or name them as other data to measure the run on."
         )
     return found.prepare(schema)

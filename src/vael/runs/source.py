@@ -21,6 +21,11 @@ class Whole:
     seed: int
 
     @property
+    def name(self) -> str:
+        """What to call the data."""
+        return self.frame.name
+
+    @property
     def rows(self) -> int:
         """How many there are."""
         return len(self.frame)
@@ -68,7 +73,7 @@ def _streamed(source: object, reading: Reading, seed: int) -> Opened:
     found = Opened.of(store, reading.shares, seed)
     if "split" not in reading.ignore and with_split(found.frame, reading.split_column).split is not None:
         raise DataError(
-            f"{found.frame.name}: has a column 'split', and a streamed table is split by whole groups of rows.\n"
+            f"{found.name}: has a column 'split', and a streamed table is split by whole groups of rows.\n"
             f"  Put the files of each split into folders train, validation and test, or say --ignore split."
         )
     return found

@@ -175,8 +175,9 @@ class TableGroups:
             few = min(group.rows, -(-rows * group.rows // whole))
             chosen = np.sort(generator.permutation(group.rows)[:few])
             tables.append(self.table(group).take(pyarrow.array(chosen)))
-        frame = read_frame(pyarrow.concat_tables(tables), self.name)
-        return Frame(self.name, frame.columns, origin=self.origin)
+            _refuse_infinity(group, tables[-1], chosen)
+        name = f"{self.name} (a sample of its rows)"  # in which rows have other numbers than in their files
+        return Frame(name, read_frame(pyarrow.concat_tables(tables), name).columns, origin=self.origin)
 
     @cached_property
     def nulls(self) -> dict[str, int]:
@@ -194,6 +195,21 @@ class TableGroups:
                         so_far = known.get(column.path_in_schema)
                         known[column.path_in_schema] = None if so_far is None or count is None else so_far + count
         return {name: count for name, count in known.items() if count}
+
+
+def _refuse_infinity(group: Group, table: Any, rows: NDArray[np.int64]) -> None:
+    """Raise DataError naming file and row where some `rows` of a group hold an infinity."""
+    import pyarrow
+
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pyarrow.types.is_floating(column.type):
+            infinite = np.isinf(column.to_numpy())
+            if infinite.any():
+                row = group.first + int(rows[infinite][0])
+                raise DataError(
+                    f"{group.file.name}, column {name!r}, row {row + 1}: {column.to_numpy()[infinite][0]} is not a "
+                    f"number a model can take.\n  Correct the value, or leave it empty (NaN) if it is missing."
+                )
 
 
 def _sizes(reader: Any) -> list[int]:
