@@ -242,6 +242,8 @@ def test_what_cannot_be_streamed_is_refused(tmp_path):
         open_groups(tmp_path / "a.csv")
     with pytest.raises(DataError, match="data in memory"):
         open_groups([[1.0]])
+    with pytest.raises(DataError, match="digits: is built in"):
+        open_groups("digits")
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(DataError, match=r"torn\.parquet: damaged"):
         open_groups(tmp_path / "torn.parquet")

@@ -77,8 +77,10 @@ def open_groups(source: object, size: tuple[int, int] | None = None) -> Store:
             f"  Leave stream out, or give the path of a .parquet or .feather file or of a folder."
         )
     path = Path(source).expanduser()
-    if not path.exists() and re.fullmatch(r"[\w-]+", str(source)) and str(source) not in BUILTIN:
-        path = find_named(str(source), list(BUILTIN))
+    if str(source) in BUILTIN:
+        raise DataError(f"{source}: is built in and small, and is not streamed.\n  Leave --stream out.")
+    if isinstance(source, str) and re.fullmatch(r"[\w-]+", source) and not path.is_file():
+        path = find_named(source, list(BUILTIN))
     if not path.exists():
         raise DataError(f"{path}: there is no such file.{_neighbour(path)}")
     if _holds_tables(path):
