@@ -21,7 +21,7 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
-from vael.errors import DamagedFile, WriteError
+from vael.errors import DamagedFile, VaelError, WriteError
 
 try:
     import fcntl
@@ -52,6 +52,34 @@ def write_bytes(path: Path, content: bytes) -> None:
             f"{path}: could not be written ({error.strerror or error}). What stood there before is untouched.\n"
             f"  Free some space or choose another folder, then resume the run."
         ) from error
+
+
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write a large file at: renamed to it when the block ends well, else deleted.
+
+    What a killed process left aside for the same file goes first. Raises WriteError when folder or disk refuse.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for torn in path.parent.glob(f".{path.name}.*.part"):
+            torn.unlink(missing_ok=True)
+        yield aside
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        if isinstance(error, VaelError):
+            raise
+        raise WriteError(
+            f"{path}: could not be written ({error.strerror or error}). What stood there before is untouched.\n"
+            f"  Free some space or choose another folder, and run the command again."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vael.data.blocks import Blocks
 from vael.training.order import Order
 
 sizes = st.integers(1, 60)
@@ -45,3 +46,49 @@ def test_the_global_generator_is_neither_read_nor_moved():
 @pytest.mark.parametrize("step", [0, 7, 10**9])
 def test_a_far_step_costs_one_permutation(step):
     assert sorted(Order(30, 30, seed=0)(step).tolist()) == list(range(30))
+
+
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=12), batch=st.integers(1, 70), seed=st.integers(0, 2**31),
+    wanted=st.integers(1, 30),
+)  # fmt: skip
+def test_in_blocks_too_every_epoch_shows_every_example_once(sizes, batch, seed, wanted):
+    examples, epochs = sum(sizes), 3
+    order = Order(examples, batch, seed, Blocks(sizes, wanted))
+    shown = torch.cat([order(step) for step in range(-(-examples * epochs // batch))])
+    for epoch in shown[: epochs * examples].reshape(epochs, examples):
+        assert sorted(epoch.tolist()) == list(range(examples))
+
+
+@given(batch=st.integers(1, 40), seed=st.integers(0, 2**31), steps=st.lists(st.integers(0, 60), max_size=5))
+def test_in_blocks_too_a_step_can_be_asked_for_at_any_time(batch, seed, steps):
+    forward, any_time = (Order(37, batch, seed, Blocks([5, 9, 1, 8, 4, 10], 10)) for _ in range(2))
+    known = [forward(step) for step in range(max(steps, default=0) + 1)]
+    assert all(torch.equal(any_time(step), known[step]) for step in steps)
+
+
+def test_an_epoch_goes_through_one_window_of_blocks_after_the_other():
+    windows = []
+    blocks = Blocks([10] * 12, 40, lambda now, following: windows.append((now, following)))
+    order = Order(120, 20, seed=3, blocks=blocks)
+    for step in range(18):
+        now = {int(position) // 10 for position in order(step)}
+        assert now <= set(windows[-1][0])
+    seen = [now for now, _ in windows]
+    assert sorted(sum(seen[:3], ())) == list(range(12))  # an epoch reads each block once
+    assert len(seen) == 9
+    assert len(set(seen[:3] + seen[3:6])) == 6  # and another epoch joins other blocks
+    assert [following for _, following in windows[:-1]] == seen[1:]  # what comes next was told
+
+
+def test_a_window_permutes_its_rows_as_a_whole():
+    order = Order(4000, 1000, seed=0, blocks=Blocks([1000] * 4, 4000))
+    first = order(0) // 1000
+    # 250 ± 14 of each block, if rows are dealt evenly
+    assert all(abs(int(n) - 250) < 60 for n in first.bincount(minlength=4))
+
+
+def test_small_blocks_are_joined_until_they_hold_the_rows_wanted():
+    blocks = Blocks([3] * 10, 18)
+    assert blocks.windows(range(10)) == [(0, 1, 2, 3, 4, 5), (6, 7, 8, 9)]
+    assert Blocks([30] * 10, 18).windows(range(10)) == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9)]

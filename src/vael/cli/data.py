@@ -23,6 +23,7 @@ def data(
     split: Annotated[list[str] | None, Parameter(negative="")] = None,
     resize: str | None = None,
     features: int | None = None,
+    stream: Annotated[bool, Parameter(negative="")] = False,
     output: Output = None,
     json: Json = False,
 ) -> None:
@@ -51,6 +52,8 @@ def data(
         The size in pixels that pictures are brought to, 64 or 64x48 (width x height), after a centred crop.
     features
         How many columns of a wide table of counts to keep: those with the largest totals.
+    stream
+        Look at a sample of the rows alone, as vael fit --stream does.
     output
         Write the schema to this .json file, to be edited and given to --schema.
     """
@@ -61,22 +64,22 @@ def data(
     from vael.cli.show import fields, say, say_json
     from vael.data import Reading
     from vael.data.dataset import nothing_to_model
-    from vael.data.sources import read
-    from vael.data.splits import split_rows
     from vael.data.understand import understand
+    from vael.runs.source import opened
 
     asked = about_data(column=column, ignore=ignore, label=label, missing=missing, split=split, schema=schema,
                        resize=resize, features=features)  # fmt: skip
-    reading = Reading.asked(**asked)
-    frame = read(source, reading)
-    found = understand(frame, reading)
-    rows = split_rows(len(frame), given=frame.split, fractions=reading.shares, seed=0)
-    sizes = {name: len(places) for name, places in rows.items()}
+    reading = Reading.asked(**asked, stream=stream)
+    there = opened(source, reading, seed=0)
+    frame, rows, sizes = there.frame, there.rows, there.sizes()
+    found = there.understood(understand(frame, reading))
     told = ", ".join(f"{name} {size}" for name, size in sizes.items())
-    say(f"data        {frame.name}: {len(frame)} example{'s' * (len(frame) != 1)}; {told}")
+    say(f"data        {there.name}: {rows} example{'s' * (rows != 1)}; {told}")
+    if rows != len(frame):
+        say(f"sample      {len(frame)} of the training examples were looked at")
     say(f"example     {example(found)}")
     fields(described(found), Console(file=sys.stdout, highlight=False, markup=False, width=width(sys.stdout.isatty())))
-    for text in [*holes(found, len(frame)), *(f"note        {text}" for text in frame.notes)]:
+    for text in [*holes(found, rows), *(f"note        {text}" for text in frame.notes)]:
         say(text)
     if not found.modelled:
         say(f"warning     {nothing_to_model(frame, found)}")
@@ -84,7 +87,7 @@ def data(
         write_schema(output, found)
         say(f"wrote       {output}; edit it, then: vael fit {source} --schema {output}")
     if json:
-        about = {"data": frame.name, "examples": len(frame), "splits": sizes, "notes": list(frame.notes)}
+        about = {"data": there.name, "examples": rows, "splits": sizes, "notes": list(frame.notes)}
         say_json({**about, **found.to_json()})
 
 

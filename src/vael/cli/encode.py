@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from vael.cli.options import Device, Json, Output
+from vael.cli.options import Device, Engine, Json, Output
 
 
 def encode(
@@ -13,6 +13,7 @@ def encode(
     *,
     split: Literal["train", "validation", "test"] | None = None,
     output: Output = None,
+    engine: Engine = "process",
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
@@ -25,17 +26,28 @@ def encode(
     run
         A run folder; the latest in runs/ when left out.
     data
-        Other data; every row of it is encoded.
+        Other data; every row of it is encoded. A .parquet or .feather file, or a folder of them, where the output is
+        a folder.
     split
         Which part of the run's own data, when DATA is left out; test by default.
     output
-        .npz, .npy, .csv, .csv.gz or .parquet; latents.npz in the run when left out.
+        .npz, .npy, .csv, .csv.gz or .parquet; latents.npz in the run when left out. A folder, a name without an ending,
+        gets a .parquet file for each file of DATA; those that are there are left alone.
     """
     from vael.cli.show import say, say_json
+    from vael.cli.write import in_bulk, in_one_file, whole
     from vael.data import Schema
     from vael.data.outputs import write_columns
     from vael.runs import load
+    from vael.runs.bulk import is_folder, own_device, tasks_of
 
+    if is_folder(output):
+        found = load(run, device=own_device(device))
+        bulk = in_bulk(found, tasks_of(found, "encode", whole(data, split), output, {}), output, engine)
+        if json:
+            say_json(bulk)
+        return
+    in_one_file(engine)
     found = load(run, device=device)
     means = found.encode(data, split=split)
     path = output or found.folder.path / "latents.npz"

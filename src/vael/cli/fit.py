@@ -39,6 +39,7 @@ def fit(
     split: Annotated[list[str] | None, Parameter(negative="")] = None,
     resize: str | None = None,
     features: int | None = None,
+    stream: Annotated[bool, Parameter(negative="")] = False,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     seed: Annotated[int | None, Parameter(help="The same seed gives the same numbers; 0 when left out.")] = None,
@@ -56,7 +57,7 @@ def fit(
     ----------
     data
         A set by name (digits, iris, wine, breast_cancer, diabetes, mnist …), a .npy, .npz, .csv[.gz], .tsv, .parquet
-        or .feather file, or a folder of pictures.
+        or .feather file, a folder of such tables, or a folder of pictures.
     output
         The run folder; runs/<data>-1, -2, … when left out.
     recipe
@@ -114,6 +115,9 @@ def fit(
         The size in pixels that pictures are brought to, 64 or 64x48 (width x height), after a centred crop.
     features
         How many columns of a wide table of counts to keep: those with the largest totals.
+    stream
+        Leave the training rows of .parquet or .feather files on disk and read them as they are needed: for tables
+        larger than memory.
     set_
         KEY=VALUE of the recipe, such as likelihood.scale=per_example or training.clip=10.
     resume
@@ -139,7 +143,7 @@ def fit(
         "resize": resize, "features": features,
     }  # fmt: skip
     if resume:
-        refuse_with_resume({*aim, *asked, *said(**about, set=set_, recipe=recipe)})
+        refuse_with_resume({*aim, *asked, *said(**about, set=set_, recipe=recipe, stream=stream or None)})
         run = resume_run(output or latest_folder(unfinished=True), data=data, device=device, watch=watch)
     else:
         name, _, arm = (recipe or "").partition(":")
@@ -147,6 +151,7 @@ def fit(
         if asked.keys() & {"steps", "epochs"}:  # the one that is said stands for the other
             base = {key: value for key, value in base.items() if key not in ("steps", "epochs")}
         arguments = {**base, **said(data=data), **asked, **about_data(**about)}
+        arguments |= said(stream=stream or None)
         if "data" not in arguments:
             raise RecipeError("fit: DATA is missing. Name a built-in set such as digits, or a .npy, .npz or .csv file.")
         kind = arguments.get("objective", "elbo")
@@ -189,7 +194,7 @@ def summary(run: object) -> dict[str, object]:
 
     assert isinstance(run, Run)
     split = "validation" if len(run.data.splits["validation"]) else "train"
-    found = evaluate(run.model, run.data.split(split), name=split, draws=1, max_examples=1)
+    found = evaluate(run.model, run.data.split(split).resident(), name=split, draws=1, max_examples=1)
     lines = [line for line in run.history if "seconds" in line]
     reasons = {
         **found.reasons,

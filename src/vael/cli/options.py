@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -14,6 +14,11 @@ Json = Annotated[
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"], help="Where to write.")]
 Seed = Annotated[int, Parameter(help="The same seed gives the same numbers.")]
 Device = Annotated[str, Parameter(help="cpu or cuda.")]
+
+Engine = Annotated[
+    Literal["process", "ray"],
+    Parameter(help="Who does the files of an output folder: this process, with its share under torchrun, or Ray."),
+]
 
 
 def pairs(texts: list[str], option: str) -> dict[str, str]:

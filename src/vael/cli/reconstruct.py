@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from vael.cli.options import Device, Json, Output
+from vael.cli.options import Device, Engine, Json, Output
 
 
 def reconstruct(
@@ -13,6 +13,7 @@ def reconstruct(
     *,
     split: Literal["train", "validation", "test"] | None = None,
     output: Output = None,
+    engine: Engine = "process",
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
@@ -26,17 +27,27 @@ def reconstruct(
     run
         A run folder; the latest in runs/ when left out.
     data
-        Other data; every row of it is reconstructed.
+        Other data; every row of it is reconstructed. A .parquet or .feather file, or a folder of them,
+        where the output is a folder.
     split
         Which part of the run's own data, when DATA is left out; test by default.
     output
-        .png for pictures; .csv, .csv.gz, .parquet or .npz for any data. figures/reconstructions.* when left out.
+        .png for pictures; .csv, .csv.gz, .parquet or .npz for any data. figures/reconstructions.* when left out. A
+        folder, a name without an ending, gets a .parquet file for each file of DATA; those that are there are left.
     """
     from vael.cli.show import say, say_json
-    from vael.cli.write import default_output, write
+    from vael.cli.write import default_output, in_bulk, in_one_file, whole, write
     from vael.data import originals
     from vael.runs import load
+    from vael.runs.bulk import is_folder, own_device, tasks_of
 
+    if is_folder(output):
+        found = load(run, device=own_device(device))
+        bulk = in_bulk(found, tasks_of(found, "reconstruct", whole(data, split), output, {}), output, engine)
+        if json:
+            say_json(bulk)
+        return
+    in_one_file(engine)
     found = load(run, device=device)
     seen = found.split_of(data, split)
     columns = found.reconstruct(seen)

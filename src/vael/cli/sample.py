@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vael.cli.options import Device, Json, Output, Seed
+from vael.cli.options import Device, Engine, Json, Output, Seed
 
 
 def sample(
@@ -15,6 +15,7 @@ def sample(
     number: Annotated[int, Parameter(name=["--number", "-n"])] = 64,
     mean: Annotated[bool, Parameter(negative="")] = False,
     output: Output = None,
+    engine: Engine = "process",
     seed: Seed = 0,
     device: Device = "cpu",
     json: Json = False,
@@ -32,12 +33,21 @@ def sample(
     mean
         Show the centre of p(x|z) for each drawn z, instead of a draw from it.
     output
-        .png for pictures; .csv, .csv.gz, .parquet or .npz for any data. figures/samples.* in the run when left out.
+        .png for pictures; .csv, .csv.gz, .parquet or .npz for any data. figures/samples.* in the run when left out. A
+        folder, a name without an ending, gets .parquet files of a million rows; those that are there are left alone.
     """
     from vael.cli.show import say, say_json
-    from vael.cli.write import default_output, write
+    from vael.cli.write import default_output, in_bulk, in_one_file, write
     from vael.runs import load
+    from vael.runs.bulk import is_folder, own_device, sampling_tasks
 
+    if is_folder(output):
+        found = load(run, device=own_device(device))
+        bulk = in_bulk(found, sampling_tasks(found, number, output, seed=seed, mean=mean), output, engine)
+        if json:
+            say_json(bulk)
+        return
+    in_one_file(engine)
     found = load(run, device=device)
     columns = found.sample(number, seed=seed, mean=mean)
     path = write(output or default_output(found, "samples"), columns, found.schema)

@@ -1,22 +1,64 @@
 """Columns to a file a person asked for: a sheet of pictures, or a table."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vael.cli.show import note, say
 from vael.data.outputs import grey_levels, is_picture, picture_sheet, write_columns
 from vael.data.schema import Schema
 from vael.errors import RecipeError
+from vael.evaluation import NO_DENSITY
 from vael.files import write_bytes
 from vael.runs import Run
+
+if TYPE_CHECKING:
+    from vael.runs.bulk import Task
 
 MOST_PICTURES = 400
 PAIRS = 64
 
 Columns = dict[str, NDArray[np.generic]]
+
+
+def in_bulk(run: Run, tasks: Sequence["Task"], output: Path, engine: Literal["process", "ray"]) -> dict[str, Any]:
+    """Do the tasks, tell of each file and of the whole; what --json has of it."""
+    from vael.runs.bulk import perform, summary
+
+    done = perform(run, tasks, engine=engine, watch=note)
+    rank = f"rank {done.rank} of {done.world}: " if done.world > 1 else ""
+    speed = f", {done.rows / done.seconds:,.0f} rows/s" if done.rows else ""
+    skipped = f"; {done.skipped} skipped, being there already" if done.skipped else ""
+    say(f"wrote       {rank}{output}: {done.files} files, {done.rows:,} rows{speed}{skipped}")
+    told: dict[str, Any] = {
+        "run": str(run.folder), "folder": str(output), "files": done.files, "examples": done.rows,
+        "skipped": done.skipped, "seconds": round(done.seconds, 3), "rank": done.rank, "world": done.world,
+    }  # fmt: skip
+    if tasks[0].verb == "evaluate" and done.outputs:
+        found = summary(done.outputs)
+        for name, label in {"elbo": "ELBO", "rate": "rate", "distortion": "distortion", "log_px": "log p(x)"}.items():
+            none = name == "log_px" and not run.model.likelihood.has_density()
+            say(f"{label:<12}" + (f"none: {NO_DENSITY}" if none else f"{found[name]} nats per example"))
+        told |= {name: asdict(number) for name, number in found.items()}
+    return told
+
+
+def whole(data: str | None, split: str | None) -> str:
+    """The data that an output folder is made from. Raises RecipeError where none are named, or a split of the run's."""
+    if data is None or split is not None:
+        raise RecipeError("an output folder gets a file for each file of DATA: name DATA, and leave out --split.")
+    return data
+
+
+def in_one_file(engine: str) -> None:
+    """Raise RecipeError for an engine where the output is no folder."""
+    if engine != "process":
+        raise RecipeError(f"--engine {engine}: shares out the files of a folder; give -o a folder.")
 
 
 def default_output(run: Run, name: str) -> Path:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vael.data.batch import Batch
+from vael.data.blocks import Blocks
 from vael.data.frame import Frame
 from vael.data.schema import Field, Schema
 from vael.data.splits import split_rows
@@ -42,6 +43,19 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @property
+    def blocks(self) -> Blocks | None:
+        """The pieces that the rows come in, where they come from the disk; None for rows in memory."""
+        return None
+
+    def resident(self) -> "Split":
+        """Examples in memory: these, or where they are on disk a bounded number of them."""
+        return self
+
+    def place(self, row: int) -> Tensor:
+        """Where the example of that row of the source, counted from 0, stands: `(1,)`, or `(0,)` if it is not here."""
+        return (self.index == row).nonzero()[:1, 0]
 
     def rows(self, chosen: Tensor) -> "Split":
         """The split with only the `chosen` `(n,)` positions."""
@@ -138,7 +152,7 @@ def source_rows(splits: Sequence[Split], numbers: Sequence[int]) -> Split:
     """
     found = []
     for number in numbers:
-        held = [(split, (split.index == number - 1).nonzero()[:1, 0]) for split in splits]
+        held = [(split, split.place(number - 1)) for split in splits]
         pieces = [split.rows(place) for split, place in held if len(place)]
         if not pieces:
             rows = sum(map(len, splits))
@@ -174,11 +188,21 @@ def prepare(frame: Frame, schema: Schema, *, fractions: Mapping[str, float] | No
             f"{frame.name}: 0 rows to train on, of {len(frame)}.\n"
             f"  Mark some rows train, or give --split smaller shares."
         )
-    fitted = {field.name: fit_view(field, frame.columns[field.name][rows["train"]]) for field in schema.modelled}
-    schema = Schema(tuple(fitted.get(field.name, field) for field in schema))
+    schema = fit_views(schema, frame.columns, rows["train"])
     whole = encode(frame, schema)
     splits = {name: whole.rows(torch.from_numpy(chosen)) for name, chosen in rows.items()}
     return Data(frame.name, frame.origin, schema, splits, fingerprint(frame), frame.notes)
+
+
+def fit_views(
+    schema: Schema, columns: Mapping[str, NDArray[np.generic]], rows: NDArray[np.int64] | None = None
+) -> Schema:
+    """The schema with the views of what is modelled fitted on `rows` of the columns, or on all."""
+    fitted = {
+        field.name: fit_view(field, columns[field.name] if rows is None else columns[field.name][rows])
+        for field in schema.modelled
+    }
+    return Schema(tuple(fitted.get(field.name, field) for field in schema))
 
 
 def nothing_to_model(frame: Frame, schema: Schema) -> DataError:
@@ -251,14 +275,14 @@ def _column(frame: Frame, field: Field) -> NDArray[np.generic]:
 
 
 def _values(frame: Frame, field: Field) -> NDArray[np.float64]:
-    return to_model(field, _column(frame, field), frame.name)
+    return to_model(field, _column(frame, field), frame.name, first=frame.first)
 
 
 def _refuse_text(frame: Frame, field: Field, column: NDArray[np.generic]) -> None:
     if column.dtype == object:
         row = next(i for i, value in enumerate(column) if value is not None)
         raise DataError(
-            f"{frame.name}, column {field.name!r}, row {row + 1}: {column[row]!r} is not a number, "
+            f"{frame.name}, column {field.name!r}, row {frame.first + row + 1}: {column[row]!r} is not a number, "
             f"and the model was fitted on a {field.kind} column.\n"
             f"  Correct the value, or leave it empty if it is missing."
         )
@@ -283,7 +307,7 @@ def _refuse_impossible(frame: Frame, field: Field, column: NDArray[np.generic]) 
         where = f", position {place[1:]}" if len(place) > 1 else ""
         expected = expectation(field, top)
         raise DataError(
-            f"{frame.name}, column {field.name!r}, row {place[0] + 1}{where}: {own[place]:g} cannot be; "
+            f"{frame.name}, column {field.name!r}, row {frame.first + place[0] + 1}{where}: {own[place]:g} cannot be; "
             f"expected {expected}.\n"
             f"  Correct the value, or fit a model whose schema allows it."
         )

@@ -20,6 +20,7 @@ class Frame:
     marks: For each column, the texts that were read as missing.
     kinds: For columns whose kind the source itself knows, the kind and how it is known.
     notes: What was left out or changed in reading, a sentence each.
+    first: The source's row that the first one is, where they are a piece of it; so messages count as the source does.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Frame:
     marks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     kinds: dict[str, tuple[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    first: int = 0
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0

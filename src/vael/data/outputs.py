@@ -51,7 +51,7 @@ def _own_type(name: str, column: Column, schema: Schema) -> Column:
     return column.astype(np.int64) if np.isfinite(column).all() and (column == np.rint(column)).all() else column
 
 
-def _spread(columns: Mapping[str, Column]) -> dict[str, Column]:
+def spread(columns: Mapping[str, Column]) -> dict[str, Column]:
     """Table columns `(N,)`: a field of several numbers becomes one column for each."""
     flat: dict[str, Column] = {}
     for name, column in columns.items():
@@ -66,7 +66,7 @@ def _spread(columns: Mapping[str, Column]) -> dict[str, Column]:
 def _csv(columns: Mapping[str, Column]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    flat = _spread(columns)
+    flat = spread(columns)
     writer.writerow(flat)
     writer.writerows(zip(*(_words(column) for column in flat.values()), strict=True))
     return text.getvalue().encode()
@@ -92,7 +92,7 @@ def _parquet(columns: Mapping[str, Column]) -> bytes:
     from pyarrow import parquet
 
     held = io.BytesIO()
-    table = {name: pyarrow.array(column, from_pandas=True) for name, column in _spread(columns).items()}
+    table = {name: pyarrow.array(column, from_pandas=True) for name, column in spread(columns).items()}
     parquet.write_table(pyarrow.table(table), held)
     return held.getvalue()
 

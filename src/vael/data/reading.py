@@ -14,7 +14,7 @@ from vael.names import closest
 
 Entry = Mapping[str, Any]  # a field of a schema file, as it was written
 
-RECORDED = ("kinds", "ignore", "label", "missing", "split", "resize", "features", "schema")
+RECORDED = ("kinds", "ignore", "label", "missing", "split", "resize", "features", "stream", "schema")
 SPLIT_KEYS = ("validation", "test", "column")
 
 
@@ -29,6 +29,7 @@ class Reading:
     split: Shares of "validation" and "test"; under "column" the column that says which rows train, "" for none.
     resize: (width, height) in pixels that every picture is brought to, cropped around its centre first.
     features: How many columns of a table of counts to keep, those with the largest totals; or their names.
+    stream: Whether training rows stay on disk.
     schema: Where `fields` come from. fields: What a schema says of each column, by name; it yields to the above.
     """
 
@@ -39,6 +40,7 @@ class Reading:
     split: Mapping[str, float | str] = field(default_factory=dict)
     resize: tuple[int, int] | None = None
     features: int | tuple[str, ...] | None = None
+    stream: bool = False
     schema: str = ""
     fields: Mapping[str, Entry] = field(default_factory=dict)
 
@@ -52,6 +54,7 @@ class Reading:
         split: str | Mapping[str, float | str] | None = None,
         resize: int | str | Sequence[int] | None = None,
         features: int | Sequence[str] | None = None,
+        stream: bool = False,
         schema: object | None = None,
     ) -> "Reading":
         """The reading that options ask for; RecipeError naming the option that makes no sense.
@@ -68,6 +71,7 @@ class Reading:
             split=_split(split, fields),
             resize=None if resize is None else _size(resize),
             features=None if features is None else _features(features),
+            stream=bool(stream),
             schema=name,
             fields=fields,
         )

@@ -15,6 +15,15 @@ FEWEST_TO_SPLIT = 10
 Rows = NDArray[np.int64]
 
 
+def checked_shares(fractions: Mapping[str, float]) -> dict[str, float]:
+    """Shares of "validation" and "test", the usual ones where none is said. Raises RecipeError where none can train."""
+    shares = {**DEFAULT, **fractions}
+    if any(share < 0 for share in shares.values()) or sum(shares.values()) >= 1:
+        told = ", ".join(f"{name}={share:g}" for name, share in shares.items())
+        raise RecipeError(f"split: shares must be non-negative and leave rows to train on, got {told}.")
+    return shares
+
+
 def split_rows(n: int, *, given: NDArray[np.str_] | None, fractions: Mapping[str, float], seed: int) -> dict[str, Rows]:
     """Row numbers of each split, every row in exactly one, shuffled by `seed`.
 
@@ -23,10 +32,7 @@ def split_rows(n: int, *, given: NDArray[np.str_] | None, fractions: Mapping[str
         they are taken from its training rows.
     fractions: Shares of "validation" and "test"; the rest trains.
     """
-    shares = {**DEFAULT, **fractions}
-    if any(share < 0 for share in shares.values()) or sum(shares.values()) >= 1:
-        told = ", ".join(f"{name}={share:g}" for name, share in shares.items())
-        raise RecipeError(f"split: shares must be non-negative and leave rows to train on, got {told}.")
+    shares = checked_shares(fractions)
     rows: Rows = np.random.default_rng(seed).permutation(n).astype(np.int64)
     if given is None:
         test = round(n * shares["test"]) if n >= FEWEST_TO_SPLIT else 0

@@ -40,16 +40,18 @@ def fit_view(field: Field, column: NDArray[np.generic]) -> Field:
     return dataclasses.replace(field, loc=loc, scale=spread or field.resolution or 1.0)
 
 
-def to_model(field: Field, column: NDArray[np.generic], source: str) -> Floats:
+def to_model(field: Field, column: NDArray[np.generic], source: str, *, first: int = 0) -> Floats:
     """The column as a model sees it, float64, shape of `column`; NaN where a value is missing.
+
+    source, first: What messages call the data, and the number of the first row in it, counted from 0.
 
     Raises DataError naming row and value when a value is not one the field can take.
     """
-    values = _codes(field, column, source) if field.coded else column.astype(np.float64)
+    values = _codes(field, column, source, first) if field.coded else column.astype(np.float64)
     return (values - field.loc) / field.scale
 
 
-def _codes(field: Field, column: NDArray[np.generic], source: str) -> Floats:
+def _codes(field: Field, column: NDArray[np.generic], source: str, first: int) -> Floats:
     codes: dict[object, float] = {value: float(code) for code, value in enumerate(field.values)}
     if column.dtype.kind in "biuf" and not any(isinstance(value, str) for value in field.values):
         table = np.asarray([float(value) for value in field.values])
@@ -67,7 +69,7 @@ def _codes(field: Field, column: NDArray[np.generic], source: str) -> Floats:
         row = int(np.argwhere(unknown)[0][0])
         allowed = ", ".join(repr(value) for value in field.values[:12]) + (" …" if len(field.values) > 12 else "")
         raise DataError(
-            f"{source}, column {field.name!r}, row {row + 1}: {_plain(column[row])!r} is not one of its "
+            f"{source}, column {field.name!r}, row {first + row + 1}: {_plain(column[row])!r} is not one of its "
             f"{len(field.values)} values ({allowed}).\n"
             f"  Correct the value, leave it empty if it is missing, or fit again with data that hold it."
         )

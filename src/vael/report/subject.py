@@ -61,7 +61,7 @@ class Subject:
     @cached_property
     def whole(self) -> Split | None:
         """All examples of the split the page is about."""
-        return None if self.split_name is None else self.splits[self.split_name]
+        return None if self.split_name is None else self.splits[self.split_name].resident()
 
     @cached_property
     def shown(self) -> Split | None:

@@ -212,7 +212,7 @@ class Linear:
 
 def linear_of(run: Run, split: Split) -> tuple[Linear | None, str | None]:
     """The linear model of a run's training rows, or why there is none."""
-    likelihood, training = run.model.likelihood, run.data.split("train")
+    likelihood, training = run.model.likelihood, run.data.split("train").resident()
     if not isinstance(likelihood, Gaussian):
         return None, f"no linear curve: the likelihood is {run.recipe['likelihood']['kind']}, not gaussian"
     if training.observed is not None:

@@ -36,7 +36,7 @@ def doctor(
     seen = run.split_of(data, split)
     case = case_of(run.recipe, run.history, run.schema)
     score = scoring(run.model, draws, seed) if run.model.likelihood.has_density() else None
-    training = seen if data is not None or split == "train" else run.data.split("train")
+    training = seen if data is not None or split == "train" else run.data.split("train").resident()
     found = examine(run.model, seen, training, case, score=score, draws=draws, scored=examples, seed=seed)
     return diagnose(found, case, split=(split or "test") if data is None else "given data")
 

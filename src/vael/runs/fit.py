@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from vael import defaults
-from vael.data import Binarization, Data, Frame, Reading, Schema, Split, prepare
-from vael.data.sources import read
+from vael.data import Binarization, Data, Reading, Schema, Split
+from vael.data.streamed import Opened
 from vael.data.understand import understand
 from vael.errors import Interrupted, RecipeError, TrainingError
 from vael.evaluation import bounds
@@ -24,6 +24,7 @@ from vael.runs import auto
 from vael.runs.folder import RunFolder, next_folder
 from vael.runs.recipe import MODEL, build, build_model, describe, describe_model, takes, with_settings
 from vael.runs.run import Run, check_device, reread
+from vael.runs.source import Whole, opened
 from vael.training import Engine, Progress, Training, check_gradient, load_checkpoint, train
 
 Watch = Callable[[dict[str, Any]], None]
@@ -64,6 +65,7 @@ def fit(
     split: str | Mapping[str, float | str] | None = None,
     resize: int | str | Sequence[int] | None = None,
     features: int | Sequence[str] | None = None,
+    stream: bool = False,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     device: str = "cpu",
@@ -86,6 +88,8 @@ def fit(
         under "column".
     resize: The size that pictures are brought to: a side, "64x48" or (width, height), in pixels.
     features: How many columns of a wide table of counts to keep, those with the largest totals; or their names.
+    stream: Read the training rows of .parquet or .feather files as they are needed, so that memory does not grow with
+        them; see docs/streaming.md.
     settings: Dotted recipe keys, such as {"likelihood.scale": "per_example"}.
     training: Keywords of `vael.Training`, and `epochs`. watch: Called with every event, for progress.
 
@@ -93,16 +97,16 @@ def fit(
     """
     reading = Reading.asked(
         kinds=kinds, ignore=ignore, label=label, missing=missing, split=split, resize=resize, features=features,
-        schema=schema,
+        stream=stream, schema=schema,
     )  # fmt: skip
-    frame = read(data, reading)
+    source = opened(data, reading, seed)
     plan = resolve(
-        frame, latent=latent, likelihood=likelihood, binarize=binarize, prior=prior, posterior=posterior,
+        source, latent=latent, likelihood=likelihood, binarize=binarize, prior=prior, posterior=posterior,
         objective=objective, model=model, reading=reading, seed=seed, settings=settings or {}, training=training,
         watch=watch,
     )  # fmt: skip
     check_device(device)
-    folder = RunFolder(next_folder(frame.name) if output is None else output)
+    folder = RunFolder(next_folder(plan.data.name) if output is None else output)
     with sole_writer(folder.path):
         folder.begin(plan.recipe, plan.data.schema)
         watch({"event": "plan", "plan": plan, "folder": folder})
@@ -119,7 +123,7 @@ def planned(data: object, *, watch: Watch = nothing, **options: Any) -> Plan:
         given.pop(name)
     reading = Reading.asked(**said)
     given["settings"] = given["settings"] or {}
-    return resolve(read(data, reading), reading=reading, watch=watch, **given)
+    return resolve(opened(data, reading, given["seed"]), reading=reading, watch=watch, **given)
 
 
 def resume(
@@ -149,7 +153,7 @@ def resume(
 
 
 def resolve(
-    frame: Frame, *, latent: int | None, likelihood: str | None, binarize: Binarization | None,
+    source: Opened | Whole, *, latent: int | None, likelihood: str | None, binarize: Binarization | None,
     prior: str | None, posterior: str | None, objective: Objective | str | None, model: VAE | None,
     reading: Reading, seed: int, settings: Mapping[str, Any], training: Mapping[str, Any], watch: Watch,
 ) -> Plan:  # fmt: skip
@@ -164,7 +168,8 @@ def resolve(
     aim = ELBO() if objective is None or isinstance(objective, str) else objective
     if isinstance(aim, type) or not (callable(aim) and hasattr(aim, "draws")):
         raise RecipeError(f"fit: objective must be a kind or an object such as vael.IWAE(draws=50), got {objective!r}.")
-    schema = understand(frame, reading)
+    frame = source.frame
+    schema = source.understood(understand(frame, reading))
     if model is not None:
         chosen = chosen_by(model, schema)
     elif likelihood == "auto":
@@ -173,13 +178,13 @@ def resolve(
     else:
         chosen = defaults.choose(schema, likelihood)
     schema = defaults.with_views(schema, chosen, binarize)
-    data = prepare(frame, schema, fractions=reading.shares, seed=seed)
+    data = source.prepare(schema)
     with torch.random.fork_rng(devices=[]):
         built = model or defaults.model(data.schema, chosen, latent=latent or defaults.LATENT)
     tables = {
         "format": 1,
         "seed": seed,
-        "data": about(frame, data, reading),
+        "data": about(data, reading),
         **describe_model(built),
         "objective": describe(aim, "objective"),
         "training": asdict(defaults.training(data, training)),
@@ -197,6 +202,8 @@ def resolve(
     if recipe["posterior"] != tables["posterior"]:
         _fit_encoder(recipe, settings)
     steps = Training.of(recipe["training"])
+    if steps.by == "em" and reading.stream:
+        raise RecipeError("training by em: looks at all examples in every step; leave out --stream, or --by em.")
     if recipe["objective"]["kind"] != "foreign":
         aim = build(recipe["objective"], "objective")  # from the recipe, where --set may have changed it
     if steps.warm_up:
@@ -206,16 +213,16 @@ def resolve(
     elif steps.by == "em":
         begin_em(model, data.split("train"), seed)
     check_gradient(aim, model.posterior)
-    data = _as_scored(model, data, frame, reading.shares, seed)
+    data = _as_scored(model, data, source)
     bounds(model, data.split("train").rows(torch.zeros(1, dtype=torch.int64)).settled())  # refuse before training
     return Plan(recipe, data, model, aim, steps, notes(data))
 
 
-def _as_scored(model: VAE, data: Data, frame: Frame, split: Mapping[str, float], seed: int) -> Data:
+def _as_scored(model: VAE, data: Data, source: Opened | Whole) -> Data:
     """The data with a schema that says of each field whether the model scores it by mass or by density."""
     scored = {field.name: {"resolution": field.resolution} for field in model.likelihood.scored(data.schema.modelled)}
     schema = data.schema.with_fields(scored)
-    return data if schema == data.schema else prepare(frame, schema, fractions=split, seed=seed)
+    return data if schema == data.schema else source.prepare(schema)
 
 
 def chosen_by(model: VAE, schema: Schema) -> dict[str, type[Likelihood]]:
@@ -226,10 +233,10 @@ def chosen_by(model: VAE, schema: Schema) -> dict[str, type[Likelihood]]:
     return dict.fromkeys(names, type(model.likelihood))
 
 
-def about(frame: Frame, data: Data, reading: Reading) -> dict[str, Any]:
+def about(data: Data, reading: Reading) -> dict[str, Any]:
     """The [data] table: where the data came from, what was said about them, how they were read and split."""
-    origin = {"source": frame.origin} if frame.origin else {}
-    return {"name": frame.name, **origin, "fingerprint": data.fingerprint, **reading.table()}
+    origin = {"source": data.origin} if data.origin else {}
+    return {"name": data.name, **origin, "fingerprint": data.fingerprint, **reading.table()}
 
 
 def notes(data: Data) -> list[str]:

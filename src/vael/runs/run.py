@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vael import applications, evaluation
-from vael.data import Data, Frame, Reading, Schema, Split, decode, fingerprint, prepare, source_rows
+from vael.data import Data, Frame, Reading, Schema, Split, decode, source_rows
 from vael.data import encode as encode_frame
 from vael.data.sources import read_like
 from vael.diagnostics import Diagnosis
@@ -22,6 +22,7 @@ from vael.models import VAE
 from vael.runs.doctor import doctor
 from vael.runs.folder import RunFolder, latest_folder
 from vael.runs.recipe import build_model
+from vael.runs.source import opened_again
 
 if TYPE_CHECKING:
     from vael.report import Subject
@@ -230,6 +231,8 @@ class Run:
         """The label of every row of the source where it is a number; None where it is none or not at hand."""
         label = self.schema.label
         source = self.recipe["data"].get("source") if data is None else data
+        if data is None and self.recipe["data"].get("stream"):  # its rows are not all at hand
+            return None
         if label is None or label.values or label.dtype == "str" or source is None:
             return None
         column = self._frame(source).columns.get(label.name)
@@ -248,13 +251,13 @@ def reread(recipe: Mapping[str, Any], schema: Schema, data: object | None = None
             "  Hand the data over again."
         )
     reading = Reading.of(about)
-    frame = read_like(about["source"] if data is None else data, schema, reading)
-    if fingerprint(frame) != about["fingerprint"]:
+    found, mark = opened_again(about["source"] if data is None else data, schema, reading, recipe["seed"])
+    if mark != about["fingerprint"]:
         raise DataError(
-            f"{frame.name}: the data are not those the run was fitted on; its splits would not be the same.\n"
+            f"{found.name}: the data are not those the run was fitted on; its splits would not be the same.\n"
             f"  Put the original data back, or name them as other data to measure the run on."
         )
-    return prepare(frame, schema, fractions=reading.shares, seed=recipe["seed"])
+    return found.prepare(schema)
 
 
 def check_device(device: str) -> None:

@@ -114,7 +114,7 @@ class Engine:
         self.model, self.split, self.training, self.seed, self.say = model, split, training, seed, say
         self.device = next(model.parameters()).device
         batch = len(split) if training.by == "em" else min(training.batch, len(split))
-        self.order = Order(len(split), batch, seed)
+        self.order = Order(len(split), batch, seed, split.blocks)
         self.share = torch.ones((), device=self.device)
         self.bound = Bound(model, objective if training.warm_up <= 0 else objective.warmed(self.share)).to(self.device)
         self.layout = torch.contiguous_format

@@ -1,6 +1,7 @@
 """A folder of pictures, its sub-folders being splits or classes."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +23,34 @@ def read_folder(folder: Path, reading: Reading) -> Frame:
     Hidden files are passed over; other files that are no pictures are counted in the notes.
     Raises DataError where there are no pictures, damaged ones, some outside the split's folders, or several sizes.
     """
+    found = find_pictures(folder)
+    paths = {name: folder / name for name in found.names}
+    x, notes = open_pictures(paths, folder.name, size=reading.resize, known=reading.picture)
+    if found.others:
+        notes = (*notes, f"left out, being no pictures: {some(found.others)}")
+    labelled = any(found.labels)
+    columns = {"x": x, **({LABEL: np.asarray(found.labels, dtype=object)} if labelled else {})}
+    return Frame(folder.name, columns, labels=(LABEL,) if labelled else (), split=found.split, notes=notes)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The pictures of a folder in the order of their paths, and the `others`, which are none."""
+
+    names: list[str]
+    split: np.ndarray[tuple[int], np.dtype[np.str_]] | None
+    labels: list[str | None]
+    others: list[str]
+
+
+def find_pictures(folder: Path) -> Found:
+    """The pictures in `folder`, none opened. Raises DataError for none, or some outside the split's folders."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not _hidden(path.relative_to(folder)))
-    pictures = [path for path in files if path.suffix.lower() in PICTURES]
-    if not pictures:
+    names = [path.relative_to(folder).as_posix() for path in files if path.suffix.lower() in PICTURES]
+    if not names:
         raise _no_pictures(folder, files)
-    names = [path.relative_to(folder).as_posix() for path in pictures]
     split, labels = _places(names, folder.name)
-    x, notes = open_pictures(
-        dict(zip(names, pictures, strict=True)), folder.name, size=reading.resize, known=reading.picture
-    )
-    others = [path.name for path in files if path.suffix.lower() not in PICTURES]
-    if others:
-        notes = (*notes, f"left out, being no pictures: {some(others)}")
-    columns = {"x": x, **({LABEL: np.asarray(labels, dtype=object)} if any(labels) else {})}
-    return Frame(folder.name, columns, labels=(LABEL,) if any(labels) else (), split=split, notes=notes)
+    return Found(names, split, labels, [path.name for path in files if path.suffix.lower() not in PICTURES])
 
 
 def _hidden(path: Path) -> bool:

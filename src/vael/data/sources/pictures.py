@@ -37,7 +37,12 @@ class Opened:
 
 
 def open_pictures(
-    paths: Mapping[str, Path], source: str, *, size: Size | None = None, known: tuple[int, int, int] | None = None
+    paths: Mapping[str, Path],
+    source: str,
+    *,
+    size: Size | None = None,
+    known: tuple[int, int, int] | None = None,
+    greys: bool = False,
 ) -> tuple[Bytes, tuple[str, ...]]:
     """All pictures as `(N, C, H, W)`, grey with C = 1 unless one is in colour; and the notes.
 
@@ -45,9 +50,10 @@ def open_pictures(
     size: Width and height that each is brought to: cropped around its centre to their ratio, then resized with an
         antialiasing cubic filter.
     known: Shape of a model's pictures: where they have three channels, grey ones get three too.
+    greys: Whether pictures of one bit stay black and white, being some of many that have grey levels.
 
-    Pictures of one bit become zeros and ones. Raises DataError naming damaged files, or telling how many pictures
-    have which size.
+    Pictures of one bit become zeros and ones otherwise. Raises DataError naming damaged files, or telling how many
+    pictures have which size.
     """
     met, found = Opened(), []
     with warnings.catch_warnings():
@@ -59,7 +65,7 @@ def open_pictures(
     _refuse_damaged(met, source, len(paths))
     if len(met.sizes) > 1:
         raise _sizes_differ(met.sizes, source, known)
-    return _stacked(found, met, known is not None and known[0] == 3), tuple(_notes(met, size))
+    return _stacked(found, met, known is not None and known[0] == 3, greys), tuple(_notes(met, size))
 
 
 def _opened(path: Path, name: str, met: Opened, size: Size | None) -> Bytes | None:
@@ -109,13 +115,13 @@ def _is_grey(image: Any) -> bool:
     return bool((colours == colours[:, :, :1]).all())
 
 
-def _stacked(found: list[Bytes], met: Opened, colour: bool) -> Bytes:
+def _stacked(found: list[Bytes], met: Opened, colour: bool, greys: bool) -> Bytes:
     channels = 3 if colour or any(picture.ndim == 3 for picture in found) else 1
     x = np.empty((len(found), channels, *found[0].shape[:2]), np.uint8)
     for place, picture in enumerate(found):
         x[place] = picture if picture.ndim == 2 else picture.transpose(2, 0, 1)
     met.remarks["grey"] = sum(picture.ndim == 2 for picture in found) if channels == 3 else 0
-    return x // 255 if set(met.modes) == {"1"} and not met.remarks["resized"] else x
+    return x // 255 if set(met.modes) == {"1"} and not met.remarks["resized"] and not greys else x
 
 
 def _notes(met: Opened, size: Size | None) -> Iterator[str]:
