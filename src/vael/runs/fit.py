@@ -25,9 +25,19 @@ from vael.runs.folder import RunFolder, next_folder
 from vael.runs.recipe import MODEL, build, build_model, describe, describe_model, takes, with_settings
 from vael.runs.run import Run, check_device, reread
 from vael.runs.source import Whole, opened
-from vael.training import Engine, Progress, Training, check_gradient, load_checkpoint, train
+from vael.training import (
+    Engine,
+    Member,
+    Outcome,
+    Progress,
+    Training,
+    check_gradient,
+    load_checkpoint,
+    train_together,
+)
 
 Watch = Callable[[dict[str, Any]], None]
+Ending = Outcome | Interrupted | TrainingError
 
 
 @dataclass(frozen=True)
@@ -143,13 +153,15 @@ def resume(
             raise RecipeError(
                 f"{folder}: is finished; there is nothing to resume. To train longer, fit again with more epochs."
             )
-        known = reread(recipe, schema, data)
-        model = _fresh_model(recipe, known, modules)
-        plan = Plan(
-            recipe, known, model, build(recipe["objective"], "objective", modules), Training.of(recipe["training"])
-        )
+        plan = plan_of(recipe, reread(recipe, schema, data), modules)
         watch({"event": "plan", "plan": plan, "folder": folder})
         return _train(plan, folder, watch, device=device, resuming=True)
+
+
+def plan_of(recipe: dict[str, Any], data: Data, modules: Mapping[str, Any] | None = None) -> Plan:
+    """The plan that a run's recipe stands for, on its data."""
+    aim = build(recipe["objective"], "objective", modules)
+    return Plan(recipe, data, _fresh_model(recipe, data, modules), aim, Training.of(recipe["training"]))
 
 
 def resolve(
@@ -340,33 +352,55 @@ def begin_em(model: VAE, split: Split, seed: int) -> None:
 
 
 def _train(plan: Plan, folder: RunFolder, watch: Watch, *, device: str, resuming: bool = False) -> Run:
-    model, seed = plan.model.to(device), plan.recipe["seed"]
-    engine = Engine(model, plan.objective, plan.data.split("train").to(device), plan.training, seed=seed)
+    member = member_of(plan, folder, watch, device=device, resuming=resuming)
+    try:
+        (ending,) = train_together([member])
+    except KeyboardInterrupt as error:
+        ending = Interrupted(str(error))
+    return finished(plan, folder, ending, watch)
+
+
+def member_of(plan: Plan, folder: RunFolder, watch: Watch, *, device: str, resuming: bool = False) -> Member:
+    """All that training a plan takes, from its beginning or from the folder's last checkpoint."""
+
+    def say(text: str) -> None:
+        watch({"event": "note", "text": text})
+
+    def report(line: dict[str, Any]) -> None:
+        watch({"event": "line", "line": line, "steps": plan.training.steps})
+
+    split = plan.data.split("train").to(device)
+    engine = Engine(plan.model.to(device), plan.objective, split, plan.training, seed=plan.recipe["seed"], say=say)
     progress, elapsed = Progress(), 0.0
     if resuming:
         progress, elapsed = _continue(engine, folder)
         watch({"event": "resumed", "step": engine.step})
     validation = plan.data.splits["validation"].settled(seed=0).to(device)
-    try:
-        outcome = train(
-            engine, validation, folder, progress=progress, elapsed=elapsed,
-            report=lambda line: watch({"event": "line", "line": line, "steps": plan.training.steps}),
-        )  # fmt: skip
-    except (Interrupted, KeyboardInterrupt) as error:
+    return Member(engine, validation, folder, progress, report, elapsed)
+
+
+def finished(plan: Plan, folder: RunFolder, ending: Ending, watch: Watch) -> Run:
+    """The run after its training, whose ending is written down; raises it where it is no good one."""
+    seed = plan.recipe["seed"]
+    if isinstance(ending, Interrupted):
         folder.write_manifest("interrupted", seed=seed)
-        raise Interrupted(f"{folder}: {error}\n  Go on with: vael fit --resume -o {folder}") from error
-    except TrainingError:
+        raise Interrupted(f"{folder}: {ending}\n  Go on with: vael fit --resume -o {folder}") from ending
+    if isinstance(ending, TrainingError):
         folder.write_manifest("failed", seed=seed)
-        raise
+        raise ending
     folder.write_manifest("finished", seed=seed)
-    watch({"event": "finished", "outcome": outcome, "folder": folder})
-    return _finished(plan, folder, model)
+    watch({"event": "finished", "outcome": ending, "folder": folder})
+    alone(plan.model)
+    plan.model.load_state_dict(folder.weights())
+    plan.model.eval()
+    return Run(folder, plan.model, plan.data.schema, plan.recipe, plan.data)
 
 
-def _finished(plan: Plan, folder: RunFolder, model: VAE) -> Run:
-    model.load_state_dict(folder.weights())
-    model.eval()
-    return Run(folder, model, plan.data.schema, plan.recipe, plan.data)
+def alone(model: VAE) -> None:
+    """Give every parameter memory of its own, where it was trained as a row of one that others share."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.untyped_storage().nbytes() > tensor.numel() * tensor.element_size():
+            tensor.data = tensor.detach().clone()
 
 
 def _continue(engine: Engine, folder: RunFolder) -> tuple[Progress, float]:

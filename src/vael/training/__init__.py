@@ -4,12 +4,13 @@ from vael.training.checkpoint import Progress, load_checkpoint, restore, snapsho
 from vael.training.engine import Bound, Engine, check_gradient
 from vael.training.settings import Training
 from vael.training.together import Together
-from vael.training.train import Keeper, Outcome, train
+from vael.training.train import Keeper, Member, Outcome, train, train_together
 
 __all__ = [
     "Bound",
     "Engine",
     "Keeper",
+    "Member",
     "Outcome",
     "Progress",
     "Together",
@@ -19,4 +20,5 @@ __all__ = [
     "restore",
     "snapshot",
     "train",
+    "train_together",
 ]
