@@ -1,0 +1,275 @@
+"""How time and memory grow: with examples, features, latents, draws and batch. `make bench-growth`.
+
+    python benchmarks/speed/growth.py [--only examples features] [--threads 1] [--write docs/performance.md]
+
+Every point is a process of its own. The exponent p of time ∝ nᵖ is fitted by least squares on logarithms over the
+upper decade, where what does not grow has ceased to matter. Memory is the peak above what was resident before the
+work, once torch and vael are imported.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import LeftOut, in_process, machine, missing, peak_memory
+from page import number, put
+
+Job = Callable[[int], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One quantity against one size.
+
+    job: n → {"seconds": …}, and "before": MiB resident before the work. sizes: Values of n. unit: Of the seconds, for
+        the axis. expected: The exponent of time that the design promises, or None where it promises none.
+    """
+
+    name: str
+    says: str
+    job: Job
+    sizes: tuple[int, ...]
+    unit: str
+    expected: float | None = 1.0
+
+
+def resident() -> float:
+    """Largest resident memory so far with everything imported and no data, MiB."""
+    import torch
+
+    layer = torch.nn.Linear(8, 8)  # what the first product and the first gradient load
+    layer(torch.zeros(8, 8)).sum().backward()
+    return peak_memory()
+
+
+def per_step(engine: Any, *, least: float = 1.0, warm: int = 3) -> float:
+    """Seconds a step, over as many steps as take `least` seconds."""
+    for _ in range(warm):
+        engine.advance()
+    before, steps = time.perf_counter(), 0
+    while steps < 3 or time.perf_counter() - before < least:
+        engine.advance()
+        steps += 1
+    return (time.perf_counter() - before) / steps
+
+
+def epoch(n: int) -> dict[str, float]:
+    before = resident()
+    from tabular import BATCH, rows, vael_model
+    from work import asked_training, vael_engine, vael_split
+
+    split = vael_split(rows(n))
+    steps = -(-n // BATCH)
+    engine = vael_engine(vael_model(), split, asked_training(steps + 20, batch=BATCH))
+    for _ in range(20):
+        engine.advance()
+    started = time.perf_counter()
+    for _ in range(steps):
+        engine.advance()
+    return {"seconds": time.perf_counter() - started, "before": before}
+
+
+def streamed(n: int) -> dict[str, float]:
+    raise LeftOut("this vael does not stream from Parquet yet")
+
+
+def encoding(n: int) -> dict[str, float]:
+    before = resident()
+    from tabular import rows, vael_model
+    from work import vael_split
+
+    from vael.applications import encode
+
+    model, split = vael_model(), vael_split(rows(n))
+    started = time.perf_counter()
+    encode(model, split)
+    return {"seconds": time.perf_counter() - started, "before": before}
+
+
+def bound(n: int) -> dict[str, float]:
+    before = resident()
+    from tabular import rows, vael_model
+    from work import vael_split
+
+    from vael.evaluation import bounds
+
+    model, split = vael_model(), vael_split(rows(n))
+    started = time.perf_counter()
+    bounds(model, split)
+    return {"seconds": time.perf_counter() - started, "before": before}
+
+
+def training_step(columns: int, hidden: int, latent: int, batch: int) -> dict[str, float]:
+    """Seconds a step of a table's VAE of these sizes, on random rows."""
+    before = resident()
+    from tabular import vael_model
+    from work import asked_training, torch, vael_engine, vael_split
+
+    split = vael_split(torch.randn(max(2 * batch, 1024), columns))
+    engine = vael_engine(vael_model(columns, hidden, latent), split, asked_training(10**6, batch=batch))
+    return {"seconds": per_step(engine), "before": before}
+
+
+def log_px(draws: int) -> dict[str, float]:
+    before = resident()
+    from work import torch, vael_mlp, vael_split
+
+    from vael.evidence import Importance
+
+    x = torch.randint(0, 2, (10, 784), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    model, split, how = vael_mlp("Bernoulli"), vael_split(x), Importance(draws=draws)
+    how(model, split)
+    started, times = time.perf_counter(), 0
+    while times < 1 or time.perf_counter() - started < 0.5:
+        how(model, split)
+        times += 1
+    return {"seconds": (time.perf_counter() - started) / times, "before": before}
+
+
+EXAMPLES = (10**3, 10**4, 10**5, 10**6, 3 * 10**6, 10**7)
+CURVES = {
+    curve.name: curve
+    for curve in (
+        Curve("examples", "an epoch of training, small table, batch 256", epoch, EXAMPLES, "s"),
+        Curve("streamed", "the same, streamed from Parquet", streamed, EXAMPLES[2:], "s"),
+        Curve("encoding", "encoding N rows of 16 columns", encoding, EXAMPLES, "s"),
+        Curve("bound", "the ELBO of N rows, one draw", bound, (10**3, 10**4, 30_000, 10**5), "s"),
+        Curve(
+            "features",
+            "a training step, F columns, 128 hidden units, batch 128",
+            lambda n: training_step(n, 128, 8, 128),
+            (16, 64, 256, 1024, 2048, 4096, 8192, 16384),
+            "s a step",
+        ),
+        Curve(
+            "latents",
+            "a training step, D latents, 64 columns, 128 hidden units, batch 128",
+            lambda n: training_step(64, 128, n, 128),
+            (2, 8, 32, 128, 256, 512, 1024, 2048),
+            "s a step",
+        ),
+        Curve(
+            "batch",
+            "a training step, batch B, small table",
+            lambda n: training_step(16, 32, 4, n),
+            (16, 64, 256, 1024, 4096, 8192, 16384, 32768, 65536),
+            "s a step",
+        ),
+        Curve("draws", "log p(x) of 10 images, K draws", log_px, (10, 100, 1000, 3000, 10_000), "s"),
+    )
+}
+
+
+def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
+    """The slope of log value over log size in the upper decade, by least squares; NaN for fewer than two points."""
+    points = [(math.log(n), math.log(v)) for n, v in zip(sizes, values, strict=True) if 10 * n >= max(sizes) and v > 0]
+    if len(points) < 2:
+        return float("nan")
+    mean_x, mean_y = (sum(side) / len(points) for side in zip(*points, strict=True))
+    return sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points)
+
+
+def measured(curve: Curve, *, threads: int, most: int) -> dict[int, dict[str, Any]]:
+    """n → what its process said; it ends at the first size that is left out."""
+    found: dict[int, dict[str, Any]] = {}
+    for n in curve.sizes:
+        if n > most and curve.unit == "s":
+            continue
+        got = in_process([__file__, "--child", curve.name, str(n)], threads)
+        found[n] = got
+        print(f"{curve.name} {n}: {got.get('left_out') or got['seconds']}", file=sys.stderr)
+        if "left_out" in got:
+            break
+    return found
+
+
+def row(curve: Curve, found: dict[int, dict[str, Any]]) -> str:
+    """A curve's line of the table."""
+    good = {n: got for n, got in found.items() if "seconds" in got}
+    if not good:
+        reason = next((got["left_out"] for got in found.values()), "all of its sizes are larger than asked for")
+        return f"| {curve.says} | left out: {reason} | | | | |"
+    sizes, seconds = list(good), [got["seconds"] for got in good.values()]
+    memory = [max(got["peak"] - got["before"], 0.0) for got in good.values()]
+    promised = "–" if curve.expected is None else f"≤ {curve.expected:g}"
+    return (
+        f"| {curve.says} | {sizes[0]:,} … {sizes[-1]:,} | {number(seconds[0])} … {number(seconds[-1])} {curve.unit} "
+        f"| {exponent(sizes, seconds):.2f} ({promised}) | {number(memory[0])} … {number(memory[-1])} "
+        f"| {exponent(sizes, memory):.2f} |"
+    )
+
+
+def picture(found: dict[str, dict[int, dict[str, Any]]], path: Path) -> None:
+    """A panel for each curve: seconds, and MiB on the right, over size, both logarithmic."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    curves = {name: {n: got for n, got in points.items() if "seconds" in got} for name, points in found.items()}
+    curves = {name: points for name, points in curves.items() if points}
+    if not curves:
+        return
+    width = min(4, len(curves))
+    height = -(-len(curves) // width)
+    figure, grid = pyplot.subplots(height, width, figsize=(3.1 * width, 2.6 * height), squeeze=False)
+    for panel in grid.flat[len(curves) :]:
+        panel.set_axis_off()
+    for panel, (name, points) in zip(grid.flat, curves.items(), strict=False):
+        seconds = [got["seconds"] for got in points.values()]
+        panel.loglog(list(points), seconds, "o-", color="#1f6f8b", markersize=3)
+        panel.set_title(f"{name}: time ∝ n^{exponent(list(points), seconds):.2f}", fontsize=8)
+        panel.set_ylabel(CURVES[name].unit, color="#1f6f8b", fontsize=7)
+        right = panel.twinx()
+        right.loglog(
+            list(points), [max(got["peak"] - got["before"], 0.1) for got in points.values()], "s:", color="#c2571a",
+            markersize=3,
+        )  # fmt: skip
+        right.set_ylabel("MiB", color="#c2571a", fontsize=7)
+        for axes in (panel, right):
+            axes.tick_params(labelsize=6)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=90)
+    pyplot.close(figure)
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ask.add_argument("--only", nargs="+", choices=CURVES, default=list(CURVES), metavar="CURVE", help=", ".join(CURVES))
+    ask.add_argument("--threads", type=int, default=1)
+    ask.add_argument("--most", type=int, default=10**7, help="leave out larger numbers of examples and of draws")
+    ask.add_argument("--write", type=Path, help="a page to put the table and the picture into")
+    ask.add_argument("--child", nargs=2, metavar=("CURVE", "N"), help=argparse.SUPPRESS)
+    asked = ask.parse_args()
+    if asked.child:
+        try:
+            print(json.dumps({**CURVES[asked.child[0]].job(int(asked.child[1])), "peak": peak_memory()}))
+        except LeftOut as reason:
+            print(json.dumps({"left_out": str(reason)}))
+        return
+    said = machine()
+    found = {name: measured(CURVES[name], threads=asked.threads, most=asked.most) for name in asked.only}
+    heads = "| what grows | from … to | time | exponent (promised) | memory above the imports, MiB | exponent |"
+    rows = [row(CURVES[name], points) for name, points in found.items()]
+    lines = [heads, "| --- | --- | --- | --- | --- | --- |", *rows]
+    text = f"{said}. {asked.threads} thread(s), one process a point.\n\n" + "\n".join(lines)
+    print(text)
+    if asked.write:
+        image = asked.write.parent / "images" / "growth.png"
+        if missing(["matplotlib"]):
+            print("no picture: matplotlib is not installed", file=sys.stderr)
+        else:
+            picture(found, image)
+            text += f"\n\n![Time and memory over size](images/{image.name})"
+        put(asked.write, "growth", text)
+
+
+if __name__ == "__main__":
+    main()
