@@ -3,8 +3,7 @@
     python benchmarks/speed [--only mlp conv] [--rounds 3] [--threads 1 2] [--write docs/performance.md]
 
 Each row runs in a process of its own, rows take turns. Prints Markdown tables; --write puts them into a page between
-the marks of each piece, and a picture beside it. `--only mlp/vael mlp/products` runs
-single rows. A row that cannot
+the marks of each piece, and a picture beside it. `--only mlp/vael mlp/products` runs single rows. A row that cannot
 run says why. Needs mnist.npz in $VAEL_DATA, or uses random bytes of the same shape.
 """
 

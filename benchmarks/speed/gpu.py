@@ -19,6 +19,7 @@ from page import put, table
 
 STEPS, WARM = 469, 60
 SEEDS = 8
+DEVICE = "cuda"
 
 
 def device_seconds(job: Callable[[], Any]) -> tuple[float, Any]:
@@ -34,20 +35,32 @@ def device_seconds(job: Callable[[], Any]) -> tuple[float, Any]:
     return start.elapsed_time(stop) / 1000, result
 
 
-def repeated(step: Callable[[], Any], count: int, *, warm: int = WARM) -> dict[str, float]:
-    """Device seconds of `count` steps after `warm` others, and the peak of the device's memory."""
+def fresh_peak() -> None:
+    """Begin to watch the device's memory anew."""
     import torch
 
-    for _ in range(warm):
+    torch.cuda.reset_peak_memory_stats()
+
+
+def device_peak() -> float:
+    """Largest memory that tensors held on the device since `fresh_peak`, MiB."""
+    import torch
+
+    return torch.cuda.max_memory_allocated() / 2**20
+
+
+def repeated(step: Callable[[], Any], count: int) -> dict[str, float]:
+    """Device seconds of `count` steps after WARM others, and the peak of the device's memory."""
+    for _ in range(WARM):
         step()
 
     def steps() -> None:
         for _ in range(count):
             step()
 
-    torch.cuda.reset_peak_memory_stats()
+    fresh_peak()
     spent, _ = device_seconds(steps)
-    return {"seconds": spent, "peak": torch.cuda.max_memory_allocated() / 2**20}
+    return {"seconds": spent, "peak": device_peak()}
 
 
 def tuned_step(networks: Any, data: Any, batch: int, *, bf16: bool = False) -> Callable[[], None]:
@@ -60,10 +73,10 @@ def tuned_step(networks: Any, data: Any, batch: int, *, bf16: bool = False) -> C
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3, fused=True)
 
     def step() -> None:
-        x = data.index_select(0, torch.randint(len(data), (batch,), device="cuda")) * (1 / 255)
-        with torch.autocast("cuda", torch.bfloat16, enabled=bf16):
+        x = data.index_select(0, torch.randint(len(data), (batch,), device=DEVICE)) * (1 / 255)
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=bf16):
             loc, log_scale = encoder(x).float().chunk(2, -1)
-            z = loc + log_scale.exp() * torch.randn(batch, latent, device="cuda")
+            z = loc + log_scale.exp() * torch.randn(batch, latent, device=DEVICE)
             logits = decoder(z).float()
         score = binary_cross_entropy_with_logits(logits, x, reduction="sum")
         rate = 0.5 * (loc.square() + (2 * log_scale).exp() - 1 - 2 * log_scale).sum()
@@ -77,30 +90,29 @@ def tuned_step(networks: Any, data: Any, batch: int, *, bf16: bool = False) -> C
 def epoch_tuned(count: int) -> dict[str, float]:
     from work import BATCH, images, mlp_networks
 
-    networks = tuple(network.cuda() for network in mlp_networks())
-    return repeated(tuned_step(networks, images().cuda(), BATCH), count)
+    networks = tuple(network.to(DEVICE) for network in mlp_networks())
+    return repeated(tuned_step(networks, images().to(DEVICE), BATCH), count)
 
 
 def epoch_vael(count: int, **settings: object) -> dict[str, float]:
     from work import asked_training, images, vael_engine, vael_mlp, vael_split
 
     training = asked_training(count + WARM, **settings)
-    engine = vael_engine(vael_mlp().cuda(), vael_split(images(), 255.0).to("cuda"), training)
+    engine = vael_engine(vael_mlp().to(DEVICE), vael_split(images(), 255.0).to(DEVICE), training)
     found = repeated(engine.advance, count)
     return {**found, "loss": -engine.means()["elbo"]}
 
 
 def epoch_pythae(count: int) -> dict[str, float]:
     import beside_pythae
-    import torch
     from work import BATCH, PIXELS, images, mlp_networks
 
     x = images()[: count * BATCH].float() / 255
     model = beside_pythae.model_of(*mlp_networks(), (PIXELS,))
-    torch.cuda.reset_peak_memory_stats()
+    fresh_peak()
     # Its trainer reads each step's loss, so the host's clock and the device's agree.
-    found = beside_pythae.epoch(model, x, batch=BATCH, warm=WARM, cuda=True)
-    return {**found, "peak": torch.cuda.max_memory_allocated() / 2**20}
+    found = beside_pythae.epoch(model, x, batch=BATCH, warm=WARM, cuda=DEVICE == "cuda")
+    return {**found, "peak": device_peak()}
 
 
 def epoch_seeds(count: int) -> dict[str, float]:
@@ -114,14 +126,14 @@ def evidence_vael(count: int) -> dict[str, float]:
     from vael.evidence import Importance
 
     x = (images("test")[:count] > 127).byte()
-    model, split, how = vael_mlp("Bernoulli").cuda(), vael_split(x).to("cuda"), Importance(draws=5000)
-    how(model, split.rows(torch.arange(min(64, count), device="cuda")))
-    torch.cuda.reset_peak_memory_stats()
+    model, split, how = vael_mlp("Bernoulli").to(DEVICE), vael_split(x).to(DEVICE), Importance(draws=5000)
+    how(model, split.rows(torch.arange(min(64, count), device=DEVICE)))
+    fresh_peak()
     spent, found = device_seconds(lambda: how(model, split))
     return {
         "seconds": spent,
         "loss": float(found.value.mean()),
-        "peak": torch.cuda.max_memory_allocated() / 2**20,
+        "peak": device_peak(),
     }
 
 
@@ -131,8 +143,8 @@ def conv_tuned(count: int, bf16: bool = False) -> dict[str, float]:
     from work import BATCH
 
     layout = torch.channels_last
-    own = tuple(network.cuda().to(memory_format=layout) for network in networks())
-    return repeated(tuned_step(own, pictures().cuda().contiguous(memory_format=layout), BATCH, bf16=bf16), count)
+    own = tuple(network.to(DEVICE).to(memory_format=layout) for network in networks())
+    return repeated(tuned_step(own, pictures().to(DEVICE).contiguous(memory_format=layout), BATCH, bf16=bf16), count)
 
 
 def conv_vael(count: int, **settings: object) -> dict[str, float]:
@@ -140,7 +152,7 @@ def conv_vael(count: int, **settings: object) -> dict[str, float]:
     from work import asked_training, vael_engine, vael_split
 
     training = asked_training(count + WARM, **settings)
-    engine = vael_engine(vael_model().cuda(), vael_split(pictures(), 255.0).to("cuda"), training)
+    engine = vael_engine(vael_model().to(DEVICE), vael_split(pictures(), 255.0).to(DEVICE), training)
     return repeated(engine.advance, count)
 
 
@@ -149,7 +161,7 @@ def product_rate() -> float:
     import torch
 
     size = 8192
-    left, right = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    left, right = (torch.randn(size, size, device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
     for _ in range(5):
         left @ right
     return 2 * size**3 / min(device_seconds(lambda: left @ right)[0] for _ in range(20))
@@ -161,7 +173,7 @@ def conv_work() -> int:
     from torch.utils.flop_counter import FlopCounterMode
     from work import BATCH
 
-    step = tuned_step(tuple(network.cuda() for network in networks()), pictures().cuda(), BATCH)
+    step = tuned_step(tuple(network.to(DEVICE) for network in networks()), pictures().to(DEVICE), BATCH)
     with FlopCounterMode(display=False) as counter:
         step()
     return counter.get_total_flops()
