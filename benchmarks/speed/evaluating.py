@@ -1,20 +1,19 @@
 """log p(x), encoding and sampling with an MLP of random weights: 784-400-20 and back."""
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
-from harness import Piece, Row
+from harness import Piece, Row, Watch
 
 DRAWS = 1000
 
 
-def seconds(job: Callable[[], Any]) -> tuple[float, Any]:
-    """Wall seconds of `job`, and what it returned."""
-    before = time.perf_counter()
+def timed(job: Callable[[], Any]) -> tuple[dict[str, float], Any]:
+    """Seconds of `job`, and what it returned."""
+    watch = Watch()
     result = job()
-    return time.perf_counter() - before, result
+    return watch.read(), result
 
 
 def binary(count: int) -> Any:
@@ -30,8 +29,8 @@ def evidence_pythae(count: int) -> dict[str, float]:
 
     model, x = beside_pythae.model_of(*mlp_networks(), (784,)).eval(), binary(count).float()
     model.get_nll(x[:1], n_samples=DRAWS, batch_size=100)
-    spent, value = seconds(lambda: model.get_nll(x, n_samples=DRAWS, batch_size=100))
-    return {"seconds": spent, "loss": float(value)}
+    spent, value = timed(lambda: model.get_nll(x, n_samples=DRAWS, batch_size=100))
+    return {**spent, "loss": float(value)}
 
 
 def evidence_plain(count: int) -> dict[str, float]:
@@ -54,8 +53,8 @@ def evidence_plain(count: int) -> dict[str, float]:
 
     with torch.inference_mode():
         all_images(x[:2])
-        spent, value = seconds(lambda: all_images(x))
-    return {"seconds": spent, "loss": value}
+        spent, value = timed(lambda: all_images(x))
+    return {**spent, "loss": value}
 
 
 def evidence_vael(count: int) -> dict[str, float]:
@@ -66,8 +65,8 @@ def evidence_vael(count: int) -> dict[str, float]:
 
     model, split, how = vael_mlp("Bernoulli"), vael_split(binary(count)), Importance(draws=DRAWS)
     how(model, split.rows(torch.arange(min(2, count))))
-    spent, found = seconds(lambda: how(model, split))
-    return {"seconds": spent, "loss": float(found.value.mean())}
+    spent, found = timed(lambda: how(model, split))
+    return {**spent, "loss": float(found.value.mean())}
 
 
 def evidence_products(count: int) -> dict[str, float]:
@@ -85,7 +84,7 @@ def evidence_products(count: int) -> dict[str, float]:
             torch.mm(h, second, out=logits)
 
     all_images(5)
-    return {"seconds": seconds(lambda: all_images(count))[0]}
+    return timed(lambda: all_images(count))[0]
 
 
 def encode_pythae(count: int) -> dict[str, float]:
@@ -94,7 +93,7 @@ def encode_pythae(count: int) -> dict[str, float]:
 
     model, x = beside_pythae.model_of(*mlp_networks(), (784,)).eval(), images()[:count].float() / 255
     model.embed(x[:1000])
-    return {"seconds": seconds(lambda: model.embed(x))[0]}
+    return timed(lambda: model.embed(x))[0]
 
 
 def encode_plain(count: int) -> dict[str, float]:
@@ -110,7 +109,7 @@ def encode_plain(count: int) -> dict[str, float]:
 
     with torch.inference_mode():
         all_images(x[:4096])
-        return {"seconds": seconds(lambda: all_images(x))[0]}
+        return timed(lambda: all_images(x))[0]
 
 
 def encode_vael(count: int) -> dict[str, float]:
@@ -121,7 +120,7 @@ def encode_vael(count: int) -> dict[str, float]:
 
     model, split = vael_mlp(), vael_split(images()[:count], 255.0)
     encode(model, split.rows(torch.arange(min(4096, count))))
-    return {"seconds": seconds(lambda: encode(model, split))[0]}
+    return timed(lambda: encode(model, split))[0]
 
 
 def encode_products(count: int) -> dict[str, float]:
@@ -140,7 +139,7 @@ def encode_products(count: int) -> dict[str, float]:
             torch.mm(h[:some], second, out=out[:some])
 
     all_images(piece)
-    return {"seconds": seconds(lambda: all_images(count))[0]}
+    return timed(lambda: all_images(count))[0]
 
 
 def sample_pythae(count: int) -> dict[str, float]:
@@ -151,7 +150,7 @@ def sample_pythae(count: int) -> dict[str, float]:
     model = beside_pythae.model_of(*mlp_networks(), (784,)).eval()
     sampler = NormalSampler(model)
     sampler.sample(1000, batch_size=500)
-    return {"seconds": seconds(lambda: sampler.sample(count, batch_size=500))[0]}
+    return timed(lambda: sampler.sample(count, batch_size=500))[0]
 
 
 def sample_plain(count: int) -> dict[str, float]:
@@ -167,7 +166,7 @@ def sample_plain(count: int) -> dict[str, float]:
 
     with torch.inference_mode():
         all_images(torch.empty(2048, PIXELS))
-        return {"seconds": seconds(lambda: all_images(out))[0]}
+        return timed(lambda: all_images(out))[0]
 
 
 def sample_vael(count: int) -> dict[str, float]:
@@ -177,12 +176,12 @@ def sample_vael(count: int) -> dict[str, float]:
 
     model = vael_mlp()
     generate(model, 4096, seed=1)
-    return {"seconds": seconds(lambda: generate(model, count, seed=0))[0]}
+    return timed(lambda: generate(model, count, seed=0))[0]
 
 
 def sample_products(count: int) -> dict[str, float]:
     found = evidence_products(-(-count // DRAWS))
-    return {"seconds": found["seconds"] * count / (-(-count // DRAWS) * DRAWS)}
+    return {name: value * count / (-(-count // DRAWS) * DRAWS) for name, value in found.items()}
 
 
 EVIDENCE = Piece(

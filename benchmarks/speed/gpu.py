@@ -241,7 +241,7 @@ def measure(piece: Piece, rows: list[Row], rounds: int) -> dict[str, Found]:
                 found[row.name] = Found(left_out=gone)
                 continue
             values = (*before.values, got["seconds"] / piece.count * piece.scale)
-            found[row.name] = Found(values, got["peak"], got.get("loss"))
+            found[row.name] = Found(values, got["peak"], loss=got.get("loss"))
             print(f"{piece.name}, round {turn + 1}: {row.name}: {values[-1]:.4g} {piece.unit}", file=sys.stderr)
     return found
 

@@ -1,23 +1,23 @@
 """How time and memory grow: with examples, features, latents, draws and batch. `make bench-growth`.
 
-    python benchmarks/speed/growth.py [--only examples features] [--threads 1] [--write docs/performance.md]
+    python benchmarks/speed/growth.py [--only examples features] [--write docs/performance.md]
 
-Every point is a process of its own. The exponent p of time ∝ nᵖ is fitted by least squares on logarithms over the
-upper decade, where what does not grow has ceased to matter. Memory is the peak above what was resident before the
-work, once torch and vael are imported.
+Every point is a process of its own on one thread, and its seconds are the processor's, which a busy machine does not
+stretch. The exponent p of time ∝ nᵖ is fitted by least squares on logarithms over the upper decade, where what does
+not grow has ceased to matter. Memory is the peak above what was resident before the work, once torch and vael are
+imported.
 """
 
 import argparse
 import json
 import math
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import LeftOut, in_process, machine, missing, peak_memory
+from harness import LeftOut, Watch, in_process, machine, missing, peak_memory
 from page import number, put
 
 Job = Callable[[int], dict[str, float]]
@@ -27,7 +27,7 @@ Job = Callable[[int], dict[str, float]]
 class Curve:
     """One quantity against one size.
 
-    job: n → {"seconds": …}, and "before": MiB resident before the work. sizes: Values of n. unit: Of the seconds, for
+    job: n → {"cpu": seconds}, and "before": MiB resident before the work. sizes: Values of n. unit: Of the seconds, for
         the axis. expected: The exponent of time that the design promises, or None where it promises none.
     """
 
@@ -52,11 +52,11 @@ def per_step(engine: Any, *, least: float = 1.0, warm: int = 3) -> float:
     """Seconds a step, over as many steps as take `least` seconds."""
     for _ in range(warm):
         engine.advance()
-    before, steps = time.perf_counter(), 0
-    while steps < 3 or time.perf_counter() - before < least:
+    watch, steps = Watch(), 0
+    while steps < 3 or watch.read()["cpu"] < least:
         engine.advance()
         steps += 1
-    return (time.perf_counter() - before) / steps
+    return watch.read()["cpu"] / steps
 
 
 def epoch(n: int) -> dict[str, float]:
@@ -69,10 +69,10 @@ def epoch(n: int) -> dict[str, float]:
     engine = vael_engine(vael_model(), split, asked_training(steps + 20, batch=BATCH))
     for _ in range(20):
         engine.advance()
-    started = time.perf_counter()
+    watch = Watch()
     for _ in range(steps):
         engine.advance()
-    return {"seconds": time.perf_counter() - started, "before": before}
+    return {**watch.read(), "before": before}
 
 
 def streamed(n: int) -> dict[str, float]:
@@ -87,9 +87,9 @@ def encoding(n: int) -> dict[str, float]:
     from vael.applications import encode
 
     model, split = vael_model(), vael_split(rows(n))
-    started = time.perf_counter()
+    watch = Watch()
     encode(model, split)
-    return {"seconds": time.perf_counter() - started, "before": before}
+    return {**watch.read(), "before": before}
 
 
 def bound(n: int) -> dict[str, float]:
@@ -100,9 +100,9 @@ def bound(n: int) -> dict[str, float]:
     from vael.evaluation import bounds
 
     model, split = vael_model(), vael_split(rows(n))
-    started = time.perf_counter()
+    watch = Watch()
     bounds(model, split)
-    return {"seconds": time.perf_counter() - started, "before": before}
+    return {**watch.read(), "before": before}
 
 
 def training_step(columns: int, hidden: int, latent: int, batch: int) -> dict[str, float]:
@@ -113,7 +113,7 @@ def training_step(columns: int, hidden: int, latent: int, batch: int) -> dict[st
 
     split = vael_split(torch.randn(max(2 * batch, 1024), columns))
     engine = vael_engine(vael_model(columns, hidden, latent), split, asked_training(10**6, batch=batch))
-    return {"seconds": per_step(engine), "before": before}
+    return {"cpu": per_step(engine), "before": before}
 
 
 def log_px(draws: int) -> dict[str, float]:
@@ -125,11 +125,11 @@ def log_px(draws: int) -> dict[str, float]:
     x = torch.randint(0, 2, (10, 784), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     model, split, how = vael_mlp("Bernoulli"), vael_split(x), Importance(draws=draws)
     how(model, split)
-    started, times = time.perf_counter(), 0
-    while times < 1 or time.perf_counter() - started < 0.5:
+    watch, times = Watch(), 0
+    while times < 1 or watch.read()["cpu"] < 0.5:
         how(model, split)
         times += 1
-    return {"seconds": (time.perf_counter() - started) / times, "before": before}
+    return {"cpu": watch.read()["cpu"] / times, "before": before}
 
 
 EXAMPLES = (10**3, 10**4, 10**5, 10**6, 3 * 10**6, 10**7)
@@ -175,15 +175,15 @@ def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points)
 
 
-def measured(curve: Curve, *, threads: int, most: int) -> dict[int, dict[str, Any]]:
+def measured(curve: Curve, *, most: int) -> dict[int, dict[str, Any]]:
     """n → what its process said; it ends at the first size that is left out."""
     found: dict[int, dict[str, Any]] = {}
     for n in curve.sizes:
         if n > most and curve.unit == "s":
             continue
-        got = in_process([__file__, "--child", curve.name, str(n)], threads)
+        got = in_process([__file__, "--child", curve.name, str(n)], threads=1)
         found[n] = got
-        print(f"{curve.name} {n}: {got.get('left_out') or got['seconds']}", file=sys.stderr)
+        print(f"{curve.name} {n}: {got.get('left_out') or got['cpu']}", file=sys.stderr)
         if "left_out" in got:
             break
     return found
@@ -191,11 +191,11 @@ def measured(curve: Curve, *, threads: int, most: int) -> dict[int, dict[str, An
 
 def row(curve: Curve, found: dict[int, dict[str, Any]]) -> str:
     """A curve's line of the table."""
-    good = {n: got for n, got in found.items() if "seconds" in got}
+    good = {n: got for n, got in found.items() if "cpu" in got}
     if not good:
         reason = next((got["left_out"] for got in found.values()), "all of its sizes are larger than asked for")
         return f"| {curve.says} | left out: {reason} | | | | |"
-    sizes, seconds = list(good), [got["seconds"] for got in good.values()]
+    sizes, seconds = list(good), [got["cpu"] for got in good.values()]
     memory = [max(got["peak"] - got["before"], 0.0) for got in good.values()]
     promised = "–" if curve.expected is None else f"≤ {curve.expected:g}"
     return (
@@ -212,7 +212,7 @@ def picture(found: dict[str, dict[int, dict[str, Any]]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    curves = {name: {n: got for n, got in points.items() if "seconds" in got} for name, points in found.items()}
+    curves = {name: {n: got for n, got in points.items() if "cpu" in got} for name, points in found.items()}
     curves = {name: points for name, points in curves.items() if points}
     if not curves:
         return
@@ -222,7 +222,7 @@ def picture(found: dict[str, dict[int, dict[str, Any]]], path: Path) -> None:
     for panel in grid.flat[len(curves) :]:
         panel.set_axis_off()
     for panel, (name, points) in zip(grid.flat, curves.items(), strict=False):
-        seconds = [got["seconds"] for got in points.values()]
+        seconds = [got["cpu"] for got in points.values()]
         panel.loglog(list(points), seconds, "o-", color="#1f6f8b", markersize=3)
         panel.set_title(f"{name}: time ∝ n^{exponent(list(points), seconds):.2f}", fontsize=8)
         panel.set_ylabel(CURVES[name].unit, color="#1f6f8b", fontsize=7)
@@ -243,7 +243,6 @@ def picture(found: dict[str, dict[int, dict[str, Any]]], path: Path) -> None:
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ask.add_argument("--only", nargs="+", choices=CURVES, default=list(CURVES), metavar="CURVE", help=", ".join(CURVES))
-    ask.add_argument("--threads", type=int, default=1)
     ask.add_argument("--most", type=int, default=10**7, help="leave out larger numbers of examples and of draws")
     ask.add_argument("--write", type=Path, help="a page to put the table and the picture into")
     ask.add_argument("--child", nargs=2, metavar=("CURVE", "N"), help=argparse.SUPPRESS)
@@ -255,11 +254,11 @@ def main() -> None:
             print(json.dumps({"left_out": str(reason)}))
         return
     said = machine()
-    found = {name: measured(CURVES[name], threads=asked.threads, most=asked.most) for name in asked.only}
+    found = {name: measured(CURVES[name], most=asked.most) for name in asked.only}
     heads = "| what grows | from … to | time | exponent (promised) | memory above the imports, MiB | exponent |"
     rows = [row(CURVES[name], points) for name, points in found.items()]
     lines = [heads, "| --- | --- | --- | --- | --- | --- |", *rows]
-    text = f"{said}. {asked.threads} thread(s), one process a point.\n\n" + "\n".join(lines)
+    text = f"{said}. One thread, a process for each point, processor time.\n\n" + "\n".join(lines)
     print(text)
     if asked.write:
         image = asked.write.parent / "images" / "growth.png"

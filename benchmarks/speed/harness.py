@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,9 @@ class LeftOut(Exception):
 class Row:
     """One way to do the work.
 
-    job: How much of it to do → {"seconds": for all of that, and perhaps "loss": in nats, "first": seconds of the first
-        step, "peak": MiB where it is not this process's}. Raises LeftOut where it cannot.
+    job: How much of it to do → {"seconds": for all of that, "cpu": likewise of the processor, and perhaps "loss": in
+        nats, "first": seconds of the first step, "peak": MiB where it is not this process's}. Raises LeftOut where it
+        cannot.
     needs: Packages without which it is left out.
     """
 
@@ -68,6 +70,7 @@ class Found:
 
     values: tuple[float, ...] = ()
     peak: float = float("nan")  # MiB, the largest of all samples
+    cpu: float = float("nan")  # the processor's share, the least of all samples
     loss: float | None = None
     first: float | None = None
     left_out: str = ""
@@ -96,6 +99,22 @@ def peak_memory(*, children: bool = False) -> float:
 
     whose = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
     return resource.getrusage(whose).ru_maxrss / (MIB if sys.platform == "darwin" else 1024)
+
+
+class Watch:
+    """Wall and processor seconds since it was made; with `children`, the processor's are those of ended children."""
+
+    def __init__(self, *, children: bool = False) -> None:
+        self.children = children
+        self.wall, self.processor = time.perf_counter(), self._processor()
+
+    def _processor(self) -> float:
+        spent = os.times()
+        return spent.children_user + spent.children_system if self.children else time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """{"seconds": of the clock on the wall, "cpu": of all threads of the process}."""
+        return {"seconds": time.perf_counter() - self.wall, "cpu": self._processor() - self.processor}
 
 
 def missing(needs: Sequence[str]) -> str:
@@ -152,6 +171,7 @@ def summary(piece: Piece, samples: Sequence[dict[str, Any]], count: int) -> Foun
     return Found(
         values=tuple(one["seconds"] / count * piece.scale for one in samples),
         peak=max(one["peak"] for one in samples),
+        cpu=min((one["cpu"] / count * piece.scale for one in samples if "cpu" in one), default=float("nan")),
         loss=samples[0].get("loss"),
         first=min((one["first"] for one in samples if "first" in one), default=None),
     )

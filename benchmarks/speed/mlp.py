@@ -2,10 +2,9 @@
 
 import os
 import tempfile
-import time
 from pathlib import Path
 
-from harness import Piece, Row
+from harness import Piece, Row, Watch
 
 STEPS = 469
 
@@ -52,9 +51,9 @@ def example(count: int) -> dict[str, float]:
         return total
 
     epoch(WARM * BATCH)
-    before = time.perf_counter()
+    watch = Watch()
     total = epoch(count * BATCH)
-    return {"seconds": time.perf_counter() - before, "loss": total / min(count * BATCH, len(x))}
+    return {**watch.read(), "loss": total / min(count * BATCH, len(x))}
 
 
 def tuned(count: int) -> dict[str, float]:

@@ -26,7 +26,7 @@ def table(piece: Piece, found: Mapping[str, Found]) -> str:
     """The piece's table in Markdown; rows left out say why."""
     beside = [name for name in piece.beside if name in found]
     first = any(one.first is not None for one in found.values())
-    heads = ["row", f"least {piece.unit}", "median", "most", *(f"÷ {name}" for name in beside), "peak MiB"]
+    heads = ["row", f"least {piece.unit}", "median", "most", "CPU", *(f"÷ {name}" for name in beside), "peak MiB"]
     heads += ["first step, s"] if first else []
     heads += [piece.losses] if piece.losses else []
     lines = [heads, ["---"] * len(heads)]
@@ -34,7 +34,7 @@ def table(piece: Piece, found: Mapping[str, Found]) -> str:
         if one.left_out:
             lines.append([name, f"left out: {one.left_out}", *[""] * (len(heads) - 2)])
             continue
-        cells = [name, number(one.least), number(one.middle), number(one.most)]
+        cells = [name, number(one.least), number(one.middle), number(one.most), number(one.cpu)]
         cells += [ratio(one, found[other]) for other in beside]
         cells += [number(one.peak, 4)]
         cells += [number(float("nan") if one.first is None else one.first)] if first else []

@@ -3,10 +3,9 @@
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 
-from harness import LeftOut, Piece, Row, peak_memory
+from harness import LeftOut, Piece, Row, Watch, peak_memory
 
 FIRST_STEP = """
 import torch
@@ -52,10 +51,10 @@ def process(*arguments: str) -> Callable[[int], dict[str, float]]:
                     raise LeftOut(f"failed: {said[-1] if said else done.returncode}")
 
             once()  # files into the page cache, bytecode into its
-            before = time.perf_counter()
+            watch = Watch(children=True)
             for _ in range(count):
                 once()
-            return {"seconds": time.perf_counter() - before, "peak": peak_memory(children=True)}
+            return {**watch.read(), "peak": peak_memory(children=True)}
 
     return job
 

@@ -1,9 +1,8 @@
 """Training on a small table, where everything is overhead: 16 columns, 32 hidden units, 4 latents, batch 256."""
 
-import time
 from typing import Any
 
-from harness import Piece, Row
+from harness import Piece, Row, Watch
 
 ROWS, COLUMNS, HIDDEN, LATENT, BATCH = 100_000, 16, 32, 4, 256
 STEPS, WARM = 1170, 100
@@ -102,7 +101,7 @@ def lightning(count: int) -> dict[str, float]:
     model, data = Plain(), rows()
 
     class Module(LightningModule):
-        started, total = 0.0, 0.0
+        total = torch.zeros(())
 
         def __init__(self) -> None:
             super().__init__()
@@ -111,7 +110,7 @@ def lightning(count: int) -> dict[str, float]:
 
         def training_step(self, batch: Any, place: int) -> Any:
             if self.global_step == WARM:
-                self.started, self.total = time.perf_counter(), torch.zeros(())
+                self.watch, self.total = Watch(), torch.zeros(())
             (x,) = batch
             loss = model.loss(x, torch.randn(len(x), LATENT))
             self.total = self.total + loss.detach()
@@ -121,14 +120,14 @@ def lightning(count: int) -> dict[str, float]:
             return torch.optim.Adam(self.parameters(), lr=1e-3, fused=True)
 
         def on_train_end(self) -> None:
-            self.seconds = time.perf_counter() - self.started
+            self.found = self.watch.read()
 
     module = Module()
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     quiet["enable_model_summary"] = False
     loader = DataLoader(TensorDataset(data), batch_size=BATCH, shuffle=True, drop_last=True)
     Trainer(accelerator="cpu", devices=1, max_steps=count + WARM, max_epochs=-1, **quiet).fit(module, loader)
-    return {"seconds": module.seconds, "loss": float(module.total) / count}
+    return {**module.found, "loss": float(module.total) / count}
 
 
 TABLE = Piece(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import LeftOut
+from harness import LeftOut, Watch
 from torch import Tensor, nn
 
 PIXELS, HIDDEN, LATENT, BATCH, WARM = 784, 400, 20, 128, 40
@@ -41,10 +41,10 @@ def clock(step: Callable[[], object], count: int, *, reset: Callable[[], object]
     for _ in range(warm - 1):
         step()
     reset()
-    before = time.perf_counter()
+    watch = Watch()
     for _ in range(count):
         step()
-    return {"seconds": time.perf_counter() - before, "first": first}
+    return {**watch.read(), "first": first}
 
 
 def batches(examples: int, batch: int, count: int) -> list[Tensor]:
@@ -108,7 +108,8 @@ def vael_epoch(
     found = clock(engine.advance, count, reset=engine.means, warm=warm)
     found["loss"] = -engine.means()["elbo"]
     if after is not None:
-        before = time.perf_counter()
+        watch = Watch()
         after(engine)
-        found["seconds"] += time.perf_counter() - before
+        for name, spent in watch.read().items():
+            found[name] += spent
     return found
