@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from harness import Watch
+from harness import Watch, seed
 
 PIXELS, HIDDEN, LATENT, BATCH = 784, 400, 20, 128
 
@@ -50,7 +50,7 @@ def epoch(count: int) -> dict[str, float]:
     The first run's weights are thrown away, but for its first 40 steps: the timed one starts where the others do.
     """
     data = jnp.asarray(images().astype(np.float32) / 255)
-    keys = jax.random.split(jax.random.key(0), 4)
+    keys = jax.random.split(jax.random.key(seed()), 4)
     widths = {"encoder": (PIXELS, HIDDEN), "head": (HIDDEN, 2 * LATENT), "decoder": (LATENT, HIDDEN)}
     widths["logits"] = (HIDDEN, PIXELS)
     weights = {name: layer(key, *width) for key, (name, width) in zip(keys, widths.items(), strict=True)}
@@ -64,13 +64,13 @@ def epoch(count: int) -> dict[str, float]:
         return (optax.apply_updates(weights, updates), state, key), value
 
     scan = jax.jit(lambda carry, order: jax.lax.scan(step, carry, order))
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed())
 
     def order(steps: int) -> jax.Array:
         epochs = [rng.permutation(len(data)) for _ in range(-(-steps * BATCH // len(data)))]
         return jnp.asarray(np.concatenate(epochs)[: steps * BATCH].reshape(steps, BATCH))
 
-    carry = (weights, optimizer.init(weights), jax.random.key(1))
+    carry = (weights, optimizer.init(weights), jax.random.key(seed() + 1000))
     before = time.perf_counter()
     jax.block_until_ready(scan(carry, order(count)))
     first = time.perf_counter() - before

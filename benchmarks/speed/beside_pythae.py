@@ -4,7 +4,7 @@ import tempfile
 from copy import deepcopy
 
 import torch
-from harness import Watch
+from harness import Watch, seed
 from pythae.data.datasets import BaseDataset
 from pythae.models import VAE, VAEConfig
 from pythae.models.base.base_utils import ModelOutput
@@ -57,7 +57,12 @@ def epoch(model: VAE, x: Tensor, *, batch: int, warm: int, cuda: bool = False) -
     data = BaseDataset(x, labels)
     with tempfile.TemporaryDirectory() as folder:
         config = BaseTrainerConfig(
-            output_dir=folder, num_epochs=1, per_device_train_batch_size=batch, learning_rate=1e-3, no_cuda=not cuda
+            output_dir=folder,
+            num_epochs=1,
+            per_device_train_batch_size=batch,
+            learning_rate=1e-3,
+            seed=seed(),
+            no_cuda=not cuda,
         )
         trainer = BaseTrainer(model, data, training_config=config)
         trainer.prepare_training()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from harness import Piece, Row
+from harness import Piece, Row, seed
 
 CHANNELS, LATENT, SIZE = (32, 64, 128, 256), 128, 32
 STEPS, WARM = 30, 5
@@ -20,7 +20,7 @@ def networks() -> Any:
     import torch
     from torch import nn
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed())
     down: list[nn.Module] = []
     for before, after in zip((3, *CHANNELS), CHANNELS, strict=False):
         down += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
@@ -82,7 +82,7 @@ def vael_model() -> Any:
     from vael.posteriors import GaussianPosterior
     from vael.priors import GaussianPrior
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed())
     shape = [3, SIZE, SIZE]
     encoder = ConvEncoder(shape, CHANNELS, 2 * LATENT, activation="relu")
     decoder = ConvDecoder(LATENT, CHANNELS[::-1], shape, activation="relu")

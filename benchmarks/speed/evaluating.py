@@ -27,7 +27,7 @@ def evidence_pythae(count: int) -> dict[str, float]:
     import beside_pythae
     from work import mlp_networks
 
-    model, x = beside_pythae.model_of(*mlp_networks(), (784,)).eval(), binary(count).float()
+    model, x = beside_pythae.model_of(*mlp_networks(0), (784,)).eval(), binary(count).float()
     model.get_nll(x[:1], n_samples=DRAWS, batch_size=100)
     spent, value = timed(lambda: model.get_nll(x, n_samples=DRAWS, batch_size=100))
     return {**spent, "loss": float(value)}
@@ -38,7 +38,7 @@ def evidence_plain(count: int) -> dict[str, float]:
     from torch.nn.functional import binary_cross_entropy_with_logits
     from work import LATENT, mlp_networks
 
-    (encoder, decoder), x = mlp_networks(), binary(count).float()
+    (encoder, decoder), x = mlp_networks(0), binary(count).float()
 
     def all_images(x: torch.Tensor) -> float:
         total = 0.0
@@ -63,7 +63,7 @@ def evidence_vael(count: int) -> dict[str, float]:
 
     from vael.evidence import Importance
 
-    model, split, how = vael_mlp("Bernoulli"), vael_split(binary(count)), Importance(draws=DRAWS)
+    model, split, how = vael_mlp("Bernoulli", 0), vael_split(binary(count)), Importance(draws=DRAWS)
     how(model, split.rows(torch.arange(min(2, count))))
     spent, found = timed(lambda: how(model, split))
     return {**spent, "loss": float(found.value.mean())}
@@ -73,7 +73,7 @@ def evidence_products(count: int) -> dict[str, float]:
     import torch
     from work import HIDDEN, LATENT, PIXELS, mlp_networks
 
-    _, decoder = mlp_networks()
+    _, decoder = mlp_networks(0)
     first, second = decoder[0].weight.detach().T, decoder[2].weight.detach().T
     z, h = torch.randn(DRAWS, LATENT), torch.randn(DRAWS, HIDDEN)
     hidden, logits = torch.empty(DRAWS, HIDDEN), torch.empty(DRAWS, PIXELS)
@@ -91,7 +91,7 @@ def encode_pythae(count: int) -> dict[str, float]:
     import beside_pythae
     from work import images, mlp_networks
 
-    model, x = beside_pythae.model_of(*mlp_networks(), (784,)).eval(), images()[:count].float() / 255
+    model, x = beside_pythae.model_of(*mlp_networks(0), (784,)).eval(), images()[:count].float() / 255
     model.embed(x[:1000])
     return timed(lambda: model.embed(x))[0]
 
@@ -100,7 +100,7 @@ def encode_plain(count: int) -> dict[str, float]:
     import torch
     from work import LATENT, images, mlp_networks
 
-    (encoder, _), x = mlp_networks(), images()[:count]
+    (encoder, _), x = mlp_networks(0), images()[:count]
 
     def all_images(x: torch.Tensor) -> Any:
         found = [encoder(piece.float() / 255) for piece in x.split(4096)]
@@ -118,7 +118,7 @@ def encode_vael(count: int) -> dict[str, float]:
 
     from vael.applications import encode
 
-    model, split = vael_mlp(), vael_split(images()[:count], 255.0)
+    model, split = vael_mlp(start=0), vael_split(images()[:count], 255.0)
     encode(model, split.rows(torch.arange(min(4096, count))))
     return timed(lambda: encode(model, split))[0]
 
@@ -127,7 +127,7 @@ def encode_products(count: int) -> dict[str, float]:
     import torch
     from work import HIDDEN, PIXELS, mlp_networks
 
-    encoder, _ = mlp_networks()
+    encoder, _ = mlp_networks(0)
     first, second, piece = encoder[0].weight.detach().T, encoder[2].weight.detach().T, min(4096, count)
     x, h = torch.randn(piece, PIXELS), torch.randn(piece, HIDDEN)
     hidden, out = torch.empty(piece, HIDDEN), torch.empty(piece, second.shape[1])
@@ -147,7 +147,7 @@ def sample_pythae(count: int) -> dict[str, float]:
     from pythae.samplers import NormalSampler
     from work import mlp_networks
 
-    model = beside_pythae.model_of(*mlp_networks(), (784,)).eval()
+    model = beside_pythae.model_of(*mlp_networks(0), (784,)).eval()
     sampler = NormalSampler(model)
     sampler.sample(1000, batch_size=500)
     return timed(lambda: sampler.sample(count, batch_size=500))[0]
@@ -157,7 +157,7 @@ def sample_plain(count: int) -> dict[str, float]:
     import torch
     from work import LATENT, PIXELS, mlp_networks
 
-    _, decoder = mlp_networks()
+    _, decoder = mlp_networks(0)
     out = torch.empty(count, PIXELS)
 
     def all_images(out: torch.Tensor) -> None:
@@ -174,7 +174,7 @@ def sample_vael(count: int) -> dict[str, float]:
 
     from vael.applications import generate
 
-    model = vael_mlp()
+    model = vael_mlp(start=0)
     generate(model, 4096, seed=1)
     return timed(lambda: generate(model, count, seed=0))[0]
 

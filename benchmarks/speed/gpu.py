@@ -126,7 +126,7 @@ def evidence_vael(count: int) -> dict[str, float]:
     from vael.evidence import Importance
 
     x = (images("test")[:count] > 127).byte()
-    model, split, how = vael_mlp("Bernoulli").to(DEVICE), vael_split(x).to(DEVICE), Importance(draws=5000)
+    model, split, how = vael_mlp("Bernoulli", 0).to(DEVICE), vael_split(x).to(DEVICE), Importance(draws=5000)
     how(model, split.rows(torch.arange(min(64, count), device=DEVICE)))
     fresh_peak()
     spent, found = device_seconds(lambda: how(model, split))
@@ -241,7 +241,9 @@ def measure(piece: Piece, rows: list[Row], rounds: int) -> dict[str, Found]:
                 found[row.name] = Found(left_out=gone)
                 continue
             values = (*before.values, got["seconds"] / piece.count * piece.scale)
-            found[row.name] = Found(values, got["peak"], loss=got.get("loss"))
+            found[row.name] = Found(
+                values, got["peak"], losses=(*before.losses, *([got["loss"]] if "loss" in got else []))
+            )
             print(f"{piece.name}, round {turn + 1}: {row.name}: {values[-1]:.4g} {piece.unit}", file=sys.stderr)
     return found
 

@@ -19,6 +19,7 @@ from statistics import median
 from typing import Any
 
 MIB = 2**20
+SEED = "VAEL_BENCH_SEED"  # in a row's environment: the number of its round
 
 
 class LeftOut(Exception):
@@ -71,7 +72,7 @@ class Found:
     values: tuple[float, ...] = ()
     peak: float = float("nan")  # MiB, the largest of all samples
     cpu: float = float("nan")  # the processor's share, the least of all samples
-    loss: float | None = None
+    losses: tuple[float, ...] = ()  # of each sample, which has a seed of its own
     first: float | None = None
     left_out: str = ""
 
@@ -135,9 +136,9 @@ def sample(row: Row, count: int) -> dict[str, Any]:
         return {"left_out": str(reason)}
 
 
-def in_process(command: Sequence[str], threads: int) -> dict[str, Any]:
+def in_process(command: Sequence[str], threads: int, seed: int = 0) -> dict[str, Any]:
     """What `command` printed as JSON on its last line, run with so many threads; a failure is a row left out."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), SEED: str(seed)}
     done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.strip()]
@@ -156,11 +157,16 @@ def measure(
             if any("left_out" in earlier for earlier in samples[row.name]):
                 continue
             command = [child, "--child", piece.name, row.name, "--count", str(count)]
-            got = in_process(command, threads)
+            got = in_process(command, threads, seed=turn)
             samples[row.name].append(got)
             figure = got.get("left_out") or f"{got['seconds'] / count * piece.scale:.4g} {piece.unit}"
             print(f"{piece.name}, {threads} thread(s), round {turn + 1}: {row.name}: {figure}", file=sys.stderr)
     return {name: summary(piece, got, count) for name, got in samples.items()}
+
+
+def seed() -> int:
+    """The seed of this process's row: weights, order and draws of training depend on it."""
+    return int(os.environ.get(SEED, "0"))
 
 
 def summary(piece: Piece, samples: Sequence[dict[str, Any]], count: int) -> Found:
@@ -172,7 +178,7 @@ def summary(piece: Piece, samples: Sequence[dict[str, Any]], count: int) -> Foun
         values=tuple(one["seconds"] / count * piece.scale for one in samples),
         peak=max(one["peak"] for one in samples),
         cpu=min((one["cpu"] / count * piece.scale for one in samples if "cpu" in one), default=float("nan")),
-        loss=samples[0].get("loss"),
+        losses=tuple(one["loss"] for one in samples if "loss" in one),
         first=min((one["first"] for one in samples if "first" in one), default=None),
     )
 

@@ -143,8 +143,8 @@ MLP = Piece(
     name="mlp",
     title="Training an MLP VAE, one epoch of MNIST",
     work="MLP VAE 784-400-20, ReLU, cross entropy of grey MNIST, Adam at 1e-3, batch 128: 60,000 images, 469 steps, "
-    "197 GFLOP in eleven matrix products a step. All rows begin at the same weights; the loss is the mean over this "
-    "epoch, after 40 steps.",
+    "197 GFLOP in eleven matrix products a step. All rows of a round begin at the same weights, but for "
+    "JAX's; the loss is the mean over this epoch, after 40 steps, and its deviation over the rounds, a seed each.",
     rows=(
         Row("pythae", pythae, "Pythae's own trainer, no evaluation; two heads, sigmoid", ("torch", "pythae")),
         Row("example", example, "the loop of PyTorch's example: DataLoader over a TensorDataset, Adam as it comes"),

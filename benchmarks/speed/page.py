@@ -1,7 +1,8 @@
 """Findings as a Markdown table and a picture, written into a page between marks that bear the piece's name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 
 from harness import Found, Piece
 
@@ -13,6 +14,13 @@ def number(value: float, digits: int = 3) -> str:
     if value != value:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:#.{digits}g}".rstrip(".")
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation."""
+    if len(values) < 2:
+        return f"{values[0]:.2f}" if values else "–"
+    return f"{mean(values):.2f} ± {stdev(values):.2f}"
 
 
 def ratio(found: Found, other: Found | None) -> str:
@@ -38,7 +46,7 @@ def table(piece: Piece, found: Mapping[str, Found]) -> str:
         cells += [ratio(one, found[other]) for other in beside]
         cells += [number(one.peak, 4)]
         cells += [number(float("nan") if one.first is None else one.first)] if first else []
-        cells += ["–" if one.loss is None else f"{one.loss:.2f}"] if piece.losses else []
+        cells += [spread(one.losses)] if piece.losses else []
         lines.append(cells)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from harness import Piece, Row, Watch
+from harness import Piece, Row, Watch, seed
 
 ROWS, COLUMNS, HIDDEN, LATENT, BATCH = 100_000, 16, 32, 4, 256
 STEPS, WARM = 1170, 100
@@ -27,7 +27,7 @@ class Plain:
         import torch
         from torch import nn
 
-        torch.manual_seed(0)
+        torch.manual_seed(seed())
         self.encoder = nn.Sequential(nn.Linear(COLUMNS, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2 * LATENT))
         self.decoder = nn.Sequential(nn.Linear(LATENT, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, COLUMNS))
         self.slow_scale = nn.Parameter(torch.zeros(COLUMNS))
@@ -82,7 +82,7 @@ def vael_model(columns: int = COLUMNS, hidden: int = HIDDEN, latent: int = LATEN
     from vael.posteriors import GaussianPosterior
     from vael.priors import GaussianPrior
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed())
     encoder, decoder = MLP(columns, [hidden], 2 * latent), MLP(latent, [hidden], columns)
     return VAE(GaussianPrior(latent), Gaussian(decoder), GaussianPosterior(encoder))
 

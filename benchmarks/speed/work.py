@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import LeftOut, Watch
+from harness import LeftOut, Watch, seed
 from torch import Tensor, nn
 
 PIXELS, HIDDEN, LATENT, BATCH, WARM = 784, 400, 20, 128, 40
@@ -25,9 +25,12 @@ def images(part: str = "train") -> Tensor:
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (rows, PIXELS), dtype=np.uint8))
 
 
-def mlp_networks() -> tuple[nn.Sequential, nn.Sequential]:
-    """Encoder 784-400-(20 loc, 20 log scale) and decoder 20-400-784 with ReLU: the same weights at every call."""
-    torch.manual_seed(0)
+def mlp_networks(start: int | None = None) -> tuple[nn.Sequential, nn.Sequential]:
+    """Encoder 784-400-(20 loc, 20 log scale) and decoder 20-400-784 with ReLU: one seed, one set of weights.
+
+    start: The seed; that of the round when left out.
+    """
+    torch.manual_seed(seed() if start is None else start)
     encoder = nn.Sequential(nn.Linear(PIXELS, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2 * LATENT))
     decoder = nn.Sequential(nn.Linear(LATENT, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, PIXELS))
     return encoder, decoder
@@ -73,7 +76,7 @@ def vael_split(x: Tensor, divisor: float = 1.0) -> Any:
     return Split(x, torch.arange(len(x)), torch.zeros(len(x), dtype=torch.float64), divisor=divisor)
 
 
-def vael_mlp(likelihood: str = "GreyBernoulli") -> Any:
+def vael_mlp(likelihood: str = "GreyBernoulli", start: int | None = None) -> Any:
     """vael's VAE of the same networks with the same weights."""
     from vael import VAE, likelihoods
     from vael.networks import MLP
@@ -81,7 +84,7 @@ def vael_mlp(likelihood: str = "GreyBernoulli") -> Any:
     from vael.priors import GaussianPrior
 
     encoder, decoder = MLP(PIXELS, [HIDDEN], 2 * LATENT), MLP(LATENT, [HIDDEN], PIXELS)
-    for theirs, ours in zip(mlp_networks(), (encoder, decoder), strict=True):
+    for theirs, ours in zip(mlp_networks(start), (encoder, decoder), strict=True):
         ours.layers.load_state_dict(theirs.state_dict())
     return VAE(GaussianPrior(LATENT), getattr(likelihoods, likelihood)(decoder), GaussianPosterior(encoder))
 
@@ -91,7 +94,7 @@ def vael_engine(model: Any, split: Any, training: Any) -> Any:
     from vael import ELBO
     from vael.training import Engine
 
-    return Engine(model, ELBO(), split, training, seed=0)
+    return Engine(model, ELBO(), split, training, seed=seed())
 
 
 def vael_epoch(

@@ -63,12 +63,15 @@ def test_a_finding_is_the_samples_in_the_unit_of_the_piece():
 
 
 def test_a_table_holds_ratios_of_minima_and_of_medians_and_says_why_a_row_is_missing():
-    slow, fast = (harness.Found((4.0, 6.0, 5.0), 300.0, 3.5, 2.5), harness.Found((1.0, 3.0, 2.0), 100.0, 0.9, 2.25))
+    slow, fast = (
+        harness.Found((4.0, 6.0, 5.0), 300.0, 3.5, (2.5,)),
+        harness.Found((1.0, 3.0, 2.0), 100.0, 0.9, (2.0, 2.25, 2.5)),
+    )
     text = page.table(PIECE, {"slow": slow, "vael": fast})
-    assert "| vael | 1.00 | 2.00 | 3.00 | 0.900 | 0.25 (0.40) | 100.0 | 2.25 |" in text
+    assert "| vael | 1.00 | 2.00 | 3.00 | 0.900 | 0.25 (0.40) | 100.0 | 2.25 ± 0.25 |" in text
     missing = page.table(PIECE, {"slow": harness.Found(left_out="not installed: slow"), "vael": fast})
     assert "| slow | left out: not installed: slow |" in missing
-    assert "| vael | 1.00 | 2.00 | 3.00 | 0.900 | – | 100.0 | 2.25 |" in missing
+    assert "| vael | 1.00 | 2.00 | 3.00 | 0.900 | – | 100.0 | 2.25 ± 0.25 |" in missing
 
 
 def test_a_row_that_fails_is_left_out_with_its_last_words():
