@@ -46,10 +46,11 @@ def resident() -> float:
 
     layer = torch.nn.Linear(8, 8)  # what the first product and the first gradient load
     layer(torch.zeros(8, 8)).sum().backward()
+    torch.optim.AdamW(layer.parameters(), fused=True).step()  # which loads some 90 MiB of torch
     return peak_memory()
 
 
-def per_step(engine: Any, *, least: float = 1.0, warm: int = 3) -> float:
+def per_step(engine: Any, *, least: float = 0.5, warm: int = 3) -> float:
     """Seconds a step, over as many steps as take `least` seconds."""
     for _ in range(warm):
         engine.advance()
@@ -224,7 +225,7 @@ def measured(curve: Curve, *, most: int) -> dict[int, dict[str, Any]]:
             continue
         got = in_process([__file__, "--child", curve.name, str(n)], threads=1)
         found[n] = got
-        print(f"{curve.name} {n}: {got.get('left_out') or got['cpu']}", file=sys.stderr)
+        print(f"{curve.name} {n}: {got.get('left_out') or got}", file=sys.stderr)
         if "left_out" in got:
             break
     return found
@@ -281,6 +282,23 @@ def picture(found: dict[str, dict[int, dict[str, Any]]], path: Path) -> None:
     pyplot.close(figure)
 
 
+def section(found: dict[str, dict[int, dict[str, Any]]], said: str) -> str:
+    """The machine, and a line for each curve."""
+    heads = "| what grows | from … to | time | exponent (promised) | memory above the imports, MiB | exponent |"
+    rows = [row(CURVES[name], points) for name, points in found.items()]
+    lines = [heads, "| --- | --- | --- | --- | --- | --- |", *rows]
+    return f"{said}. One thread, a process for each point, processor time.\n\n" + "\n".join(lines)
+
+
+def pictured(found: dict[str, dict[int, dict[str, Any]]], image: Path) -> str:
+    """The picture's line of Markdown, once it is drawn; "" without matplotlib."""
+    if missing(["matplotlib"]):
+        print("no picture: matplotlib is not installed", file=sys.stderr)
+        return ""
+    picture(found, image)
+    return f"\n\n![Time and memory over size](images/{image.name})"
+
+
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ask.add_argument("--only", nargs="+", choices=CURVES, default=list(CURVES), metavar="CURVE", help=", ".join(CURVES))
@@ -294,21 +312,13 @@ def main() -> None:
         except LeftOut as reason:
             print(json.dumps({"left_out": str(reason)}))
         return
-    said = machine()
-    found = {name: measured(CURVES[name], most=asked.most) for name in asked.only}
-    heads = "| what grows | from … to | time | exponent (promised) | memory above the imports, MiB | exponent |"
-    rows = [row(CURVES[name], points) for name, points in found.items()]
-    lines = [heads, "| --- | --- | --- | --- | --- | --- |", *rows]
-    text = f"{said}. One thread, a process for each point, processor time.\n\n" + "\n".join(lines)
+    said, found = machine(), {}
+    for name in asked.only:
+        found[name] = measured(CURVES[name], most=asked.most)
+        text = section(found, said)
+        if asked.write:  # after each curve: the last ones take minutes
+            put(asked.write, "growth", text + pictured(found, asked.write.parent / "images" / "growth.png"))
     print(text)
-    if asked.write:
-        image = asked.write.parent / "images" / "growth.png"
-        if missing(["matplotlib"]):
-            print("no picture: matplotlib is not installed", file=sys.stderr)
-        else:
-            picture(found, image)
-            text += f"\n\n![Time and memory over size](images/{image.name})"
-        put(asked.write, "growth", text)
 
 
 if __name__ == "__main__":
