@@ -46,7 +46,7 @@ def resident() -> float:
 
     layer = torch.nn.Linear(8, 8)  # what the first product and the first gradient load
     layer(torch.zeros(8, 8)).sum().backward()
-    torch.optim.AdamW(layer.parameters(), fused=True).step()  # which loads some 90 MiB of torch
+    torch.optim.AdamW(layer.parameters(), fused=True).step()  # which loads some 70 MiB of torch
     return peak_memory()
 
 
@@ -179,7 +179,13 @@ CURVES = {
     for curve in (
         Curve("examples", "an epoch of training, small table, batch 256", epoch, EXAMPLES, "s"),
         Curve("from disk", "`fit` of a Parquet file held in memory, one epoch", fit_from_disk, EXAMPLES[2:5], "s"),
-        Curve("streamed", "the same with `--stream`", lambda n: fit_from_disk(n, stream=True), EXAMPLES[2:], "s"),
+        Curve(
+            "streamed",
+            "`fit` of a Parquet file with `--stream`, one epoch",
+            lambda n: fit_from_disk(n, stream=True),
+            EXAMPLES[2:],
+            "s",
+        ),
         Curve("encoding", "encoding N rows of 16 columns", encoding, EXAMPLES, "s"),
         Curve("bound", "the ELBO of N rows, one draw", bound, (10**3, 10**4, 30_000, 10**5), "s"),
         Curve(
