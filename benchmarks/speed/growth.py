@@ -281,7 +281,7 @@ def picture(found: dict[str, dict[int, dict[str, Any]]], path: Path) -> None:
         )  # fmt: skip
         right.set_ylabel("MiB", color="#c2571a", fontsize=7)
         for axes in (panel, right):
-            axes.tick_params(labelsize=6)
+            axes.tick_params(which="both", labelsize=5)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)

@@ -96,7 +96,7 @@ def picture(piece: Piece, found: ByThreads, path: Path) -> None:
         for place, name in enumerate(names):
             one = rows.get(name, Found())
             if one.values:
-                colour = "#1f6f8b" if "vael" in name else "#b9c4c9"
+                colour = "#1f6f8b" if "vael" in name or "help" in name else "#b9c4c9"
                 panel.barh(place, one.least, color=colour)
                 panel.plot([one.least, one.most], [place, place], color="#333333", linewidth=1)
         panel.set_yticks(range(len(names)), names)

@@ -70,10 +70,8 @@ STARTUP = Piece(
     "of it is asked for, so the import with its words is `import vael; vael.VAE, vael.fit`.",
     rows=(
         Row("python", code("pass"), "Python itself", ()),
-        Row("vael, help", process("-m", "vael", "--help"), "`--help`: the list of verbs", ("vael",)),
-        Row(
-            "vael fit, help", process("-m", "vael", "fit", "--help"), "`fit --help`: the options of one verb", ("vael",)
-        ),
+        Row("help", process("-m", "vael", "--help"), "`--help`: the list of verbs", ("vael",)),
+        Row("fit, help", process("-m", "vael", "fit", "--help"), "`--help` of one verb: its options", ("vael",)),
         Row("import torch", code("import torch"), "torch alone"),
         Row("import vael", code("import vael"), "the package, no word of it used", ("vael",)),
         Row("vael.VAE", code("import vael; vael.VAE, vael.fit"), "`import vael; vael.VAE, vael.fit`", ("vael",)),
