@@ -1,8 +1,10 @@
 """Models whose answers are known in closed form, built from the public classes in float64."""
 
+import copy
 import math
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -10,8 +12,10 @@ from vael import VAE, Noise
 from vael.data import Split
 from vael.likelihoods import Gaussian
 from vael.networks import MLP
+from vael.objectives import Objective
 from vael.posteriors import FullGaussianPosterior, GaussianPosterior, LowRankGaussianPosterior
 from vael.priors import GaussianPrior
+from vael.training import Engine, Training
 
 
 def cubature(latent: int) -> Noise:
@@ -175,3 +179,25 @@ class Sine(torch.nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         return torch.sin(2 * z) + z / 2
+
+
+# ── steps recorded and replayed ──────────────────────────────────────────────────────────────────────────────
+
+
+def assert_recorded(model: VAE, objective: Objective, split: Split, *, steps: int = 6, **settings: object) -> None:
+    """A run whose step is recorded after the first ends with the very weights and monitors of one that never is."""
+    ends = []
+    for eager_steps in (1, 10**9):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("vael.training.engine.EAGER_STEPS", eager_steps)
+            patch.setattr("vael.training.engine.PAYING_STEPS", 0)
+            said: list[str] = []
+            training = Training.of({"steps": 100, "batch": 5, "warm_up": 20, **settings})
+            engine = Engine(copy.deepcopy(model).train(), objective, split, training, seed=0, say=said.append)
+            for _ in range(steps):
+                engine.advance()
+            assert not said, said
+            assert (engine.replay is not None) == (eager_steps == 1)
+            ends.append([*engine.model.state_dict().values(), engine.bound.monitor])
+    for one, other in zip(*ends, strict=True):
+        assert torch.equal(one, other)

@@ -15,7 +15,7 @@ from vael.diagnostics.gaps import DRAWS
 from vael.diagnostics.gaps import gaps as find_gaps
 from vael.diagnostics.units import active_units, posterior_mean, unit_rates
 from vael.errors import RecipeError
-from vael.evidence import Annealed, Estimate, Estimator, Exact, closed_form, linear_gaussian, sandwich
+from vael.evidence import Annealed, Estimate, Estimator, Exact, PriorSampling, closed_form, linear_gaussian, sandwich
 from vael.evidence.annealed import Walker
 from vael.evidence.chosen import estimator
 from vael.evidence.exact import examples_at_once
@@ -208,7 +208,8 @@ def evaluate(
     evidence, bracket, parts = None, None, None
     notes: list[str] = []
     if not reasons:
-        notes = how.forewarn(model, split) if hasattr(how, "forewarn") else []
+        if isinstance(how, PriorSampling):
+            notes, how = how.forewarn(model, split), dataclasses.replace(how, forewarned=True)
         chosen = subset(model, split, how, max_examples, budget, seed)
         log_px = how(model, split.rows(chosen), seed=seed)
         evidence = to_whole(log_px, found.elbo, chosen)

@@ -5,7 +5,9 @@ place get the same numbers.
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -28,3 +30,29 @@ def stream(seed: int, *place: int, purpose: str, device: torch.device | str = "c
     # manual_seed expands 64 bits into the whole state, so neighbouring addresses are unrelated after the hash.
     number = int.from_bytes(hashlib.blake2b(address, digest_size=8).digest(), "little") >> 1
     return torch.Generator(device).manual_seed(number)
+
+
+STEPS_AT_ONCE = 64
+MOST_AT_ONCE = 2**16  # numbers that are kept for the steps to come
+
+
+def normals(
+    shape: tuple[int, ...], *, seed: int, step: int, dtype: torch.dtype, device: torch.device | str, purpose: str
+) -> Tensor:
+    """Standard normal numbers of `shape` for `step`: a function of the arguments.
+
+    Small ones are drawn for a block of steps at a time, since a stream takes as long to begin as thousands of numbers
+    take to draw. The result may share memory with other steps': it is not to be written to.
+    """
+    count = math.prod(shape)
+    steps = max(1, min(STEPS_AT_ONCE, MOST_AT_ONCE // max(1, count)))
+    drawn = _block((steps, *shape), seed, step // steps, dtype, torch.device(device), purpose)
+    return drawn[step % steps]
+
+
+@lru_cache(maxsize=4)
+def _block(
+    shape: tuple[int, ...], seed: int, place: int, dtype: torch.dtype, device: torch.device, purpose: str
+) -> Tensor:
+    generator = stream(seed, place, purpose=purpose, device=device)
+    return torch.randn(shape, dtype=dtype, device=device, generator=generator)

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from worlds import Linear, split_of
 
 from vael import VAE, RecipeError
-from vael.applications import encode, generate, reconstruct
+from vael.applications import encode, generate, generated, reconstruct
 from vael.likelihoods import Bernoulli
 from vael.networks import MLP
 from vael.posteriors import GaussianPosterior
@@ -35,6 +35,30 @@ def test_a_seed_fixes_the_samples_and_more_of_them_are_new():
     assert torch.equal(generate(model, 10, seed=1), generate(model, 10, seed=1))
     assert not torch.equal(generate(model, 10, seed=1), generate(model, 10, seed=2))
     assert len(generate(model, 9000, seed=1).unique(dim=0)) == 9000
+
+
+def test_samples_come_in_pieces_and_in_bytes_as_they_do_whole():
+    model = VAE(GaussianPrior(2), Bernoulli(MLP(2, [4], 6)), GaussianPosterior(MLP(6, [4], 4)))
+    whole = generate(model, 9000, seed=1)
+    pieces = []
+    for first, some in generated(model, 9000, seed=1):
+        assert first == sum(map(len, pieces))
+        assert not torch.is_inference_mode_enabled()
+        pieces.append(some)
+    assert max(map(len, pieces)) < 5000
+    assert torch.equal(torch.cat(pieces), whole)
+    assert torch.equal(generate(model, 9000, seed=1, dtype=torch.uint8), whole.to(torch.uint8))
+    assert generate(model, 1, seed=1, dtype=torch.uint8).dtype == torch.uint8
+
+
+def test_bytes_are_encoded_as_the_fractions_they_stand_for():
+    """Any number of rows at a time, against the encoder on grey / 255 in one product."""
+    model = VAE(GaussianPrior(2), Bernoulli(MLP(2, [4], 784)), GaussianPosterior(MLP(784, [4], 4)))
+    grey = torch.randint(0, 256, (1500, 784), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    q = model.posterior(grey.float() / 255)
+    means, deviations = encode(model, dataclasses.replace(split_of(grey), divisor=255.0))
+    assert_close(means, q.loc.detach().double(), atol=1e-5, rtol=0)  # float32: the same sums in another order
+    assert_close(deviations, q.scale.detach().double(), atol=1e-5, rtol=0)
 
 
 def test_encoding_is_the_posterior_mean_and_deviation_without_gradient():

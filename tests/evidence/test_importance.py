@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from worlds import Linear, split_of
 
 from vael import IWAE, RecipeError
-from vael.evidence import Importance
+from vael.evidence import Defensive, Importance, Renyi
 from vael.models.vae import DRAWS_PER_STREAM
 
 WORLD = Linear.random(latent=2, observed=4, seed=1)
@@ -33,6 +33,30 @@ def test_pieces_do_not_move_the_number(chunk):
     found = Importance(draws=700, chunk=chunk)(WIDE, split_of(X), seed=1)
     assert_close(found.value, whole.value, atol=1e-9, rtol=0)
     assert_close(found.effective_sample_size, whole.effective_sample_size, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("how", [Importance, Defensive, Renyi])
+def test_each_example_is_encoded_once_whatever_the_draws(how, monkeypatch):
+    seen, forward = [], WIDE.posterior.forward
+    monkeypatch.setattr(WIDE.posterior, "forward", lambda x, *rest: seen.append(len(x)) or forward(x, *rest))
+    how(draws=3 * DRAWS_PER_STREAM + 1)(WIDE, split_of(X))
+    assert sum(seen) == len(X)
+
+
+@pytest.mark.parametrize("draws", [1, 7, 5 * DRAWS_PER_STREAM])
+def test_no_more_noise_is_held_than_the_chunk(draws, monkeypatch):
+    sizes, noise_for = [], WIDE.noise_for
+
+    def counted(*arguments, **options):
+        noise = noise_for(*arguments, **options)
+        sizes.append(noise.latents[0].numel())
+        return noise
+
+    monkeypatch.setattr(WIDE, "noise_for", counted)
+    chunk = 4 * DRAWS_PER_STREAM
+    Importance(draws=draws, chunk=chunk)(WIDE, split_of(X))
+    assert sum(sizes) == draws * len(X) * WIDE.latent
+    assert max(sizes) <= chunk
 
 
 def test_an_example_keeps_its_number_in_any_company_and_order():

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
+from worlds import assert_recorded, split_of
 
-from vael import likelihoods
+from vael import VAE, likelihoods
 from vael.files import load_tensors, save_tensors
 from vael.likelihoods import (
     Bernoulli,
@@ -34,6 +35,9 @@ from vael.likelihoods import (
     ZeroInflatedNegativeBinomial,
 )
 from vael.networks import MLP
+from vael.objectives import ELBO
+from vael.posteriors import GaussianPosterior
+from vael.priors import GaussianPrior
 
 LATENT, FEATURES = 3, 4
 
@@ -577,3 +581,48 @@ def test_a_level_that_no_row_has_costs_no_gradient():
     assert all(torch.isfinite(p.grad).all() for p in (l, *member.parameters()))
     slope = math.exp(-0.7) / (1 + math.exp(-0.7)) ** 2  # of σ at the cut
     assert float(law.logits[..., 1].detach()) == pytest.approx(math.log(slope) - 20.0, abs=1e-5)
+
+
+# ── a step recorded and replayed ─────────────────────────────────────────────────────────────────────────────
+
+
+@every_and_scores
+@pytest.mark.parametrize("holes", [False, True])
+def test_a_recorded_step_is_the_step_bit_for_bit(name, holes):
+    member = made(name).float()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        encoder = GaussianPosterior(MLP(member.event_shape, [6], 2 * LATENT))
+        encoder.network.layers[0].weight.data.mul_(0.01)  # x goes up to thousands
+    x = on_its_grid(name, drawn(made(name), latents(1, 20))[0]).float()
+    if name == "grey_bernoulli":
+        x = x.clamp(0, 1)
+    split = split_of(x)
+    if holes:
+        observed = torch.rand(20, member.dims, generator=torch.Generator().manual_seed(2)) > 0.3
+        split = split_of(torch.where(observed.reshape(x.shape), x, 0.0), observed)
+    assert_recorded(VAE(GaussianPrior(LATENT), member, encoder), ELBO(), split)
+
+
+def test_the_score_of_pixels_is_its_formula_and_its_slopes_are_theirs():
+    """Σ_f x l − log(1 + e^l), its first and second derivatives by torch's own graph in float64, logits up to ±800."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 4, 5, dtype=torch.float64, generator=generator) * 4
+    logits[0, 0], logits[1, 1, :2] = torch.tensor([-800.0, 800.0, -40.0, 40.0, 0.0]), torch.tensor([90.0, -90.0])
+    x = torch.rand(4, 5, dtype=torch.float64, generator=generator)
+    x[0] = torch.tensor([0.0, 1.0, 0.0, 1.0, 1.0])
+    member = Bernoulli(torch.nn.Identity(), event_shape=5)
+
+    def wanted(l, x):  # noqa: E741 — the page's letter
+        return -torch.nn.functional.binary_cross_entropy_with_logits(l, x.expand(l.shape), reduction="none").sum(-1)
+
+    ways = []
+    for score in (lambda l, x: member.log_prob(x, l), wanted):  # noqa: E741
+        l, seen = logits.clone().requires_grad_(), x.clone().requires_grad_()  # noqa: E741
+        value = score(l, seen)
+        first = torch.autograd.grad(value.square().sum(), (l, seen), create_graph=True)
+        second = torch.autograd.grad(first[0].sin().sum(), l)
+        ways.append([value, *first, *second])
+    for one, other in zip(*ways, strict=True):
+        assert_close(one, other, atol=1e-10, rtol=1e-10)
+    assert_close(member.float().log_prob(x.float(), logits.float()), wanted(logits, x).float(), atol=1e-5, rtol=1e-6)

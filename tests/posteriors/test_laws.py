@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 from torch.testing import assert_close
+from worlds import assert_recorded, split_of
 
 from vael import VAE, Batch, RecipeError, ShapeError, posteriors
 from vael.distributions import DiagonalGaussian
@@ -14,6 +15,7 @@ from vael.files import load_tensors, save_tensors
 from vael.likelihoods import Bernoulli
 from vael.models import Latent
 from vael.networks import MLP
+from vael.objectives import ELBO, Score
 from vael.posteriors import (
     BernoulliPosterior,
     CategoricalPosterior,
@@ -387,3 +389,12 @@ def test_choices_in_groups_take_a_logit_for_each_class_of_each():
 def test_a_prior_over_other_states_is_refused(prior, name):
     with pytest.raises(RecipeError, match=r"VAE: the prior is a law of \w+, the posterior one of \w+; .* same states"):
         VAE(prior, Bernoulli(MLP(3, [], FEATURES)), made(name))
+
+
+@every
+def test_a_recorded_step_is_the_step_bit_for_bit(name):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        model = VAE(prior_for(name), Bernoulli(MLP(3, [4], FEATURES)), made(name)).float()
+    objective = ELBO() if model.posterior.path != "none" else Score(draws=3)
+    assert_recorded(model, objective, split_of((rows(12) > 0).float()))

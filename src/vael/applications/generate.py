@@ -1,33 +1,49 @@
 """New examples: z from the prior, x from the likelihood."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from vael.errors import RecipeError
+from vael.memory import keep_freed_memory
 from vael.models.vae import VAE
 from vael.noise import stream
 
 AT_ONCE = 4096
 
 
-def generate(model: VAE, count: int, *, seed: int, mean: bool = False) -> Tensor:
+def generate(model: VAE, count: int, *, seed: int, mean: bool = False, dtype: torch.dtype | None = None) -> Tensor:
     """`count` draws of p(x), `(count, *event)`, in the model's units; with `mean`, centres of p(x|z) instead.
 
+    dtype: What they are held in, such as torch.uint8 for zeros and ones or grey values; the model's own when left out.
     The same seed gives the same examples. Raises RecipeError when `count` is below 1.
     """
+    whole: Tensor | None = None
+    for first, some in generated(model, count, seed=seed, mean=mean):
+        if whole is None:
+            whole = some.new_empty((count, *some.shape[1:]), dtype=dtype)
+        whole[first : first + len(some)] = some
+    assert whole is not None
+    return whole
+
+
+def generated(model: VAE, count: int, *, seed: int, mean: bool = False) -> Iterator[tuple[int, Tensor]]:
+    """`generate` a few thousand at a time: the number of the first, counted from 0, and the examples `(n, *event)`."""
     if count < 1:
         raise RecipeError(f"sample: the number of examples must be at least 1, got {count}.")
     was_training = model.training
-    model.eval()
+    keep_freed_memory()
     try:
-        with torch.inference_mode():
-            pieces = []
-            for place, first in enumerate(range(0, count, AT_ONCE)):
-                some = min(AT_ONCE, count - first)
-                (eps,) = model.noise(1, some, seed=seed, step=place).latents
+        for place, first in enumerate(range(0, count, AT_ONCE)):
+            model.eval()
+            with torch.inference_mode():
+                # A stream for each piece, whatever blocks training takes its noise in: a seed keeps its samples.
+                like, shape = next(model.parameters()), (min(AT_ONCE, count - first), model.latent)
+                eps = torch.randn(shape, dtype=like.dtype, generator=stream(seed, place, purpose="latent"))
                 prior = model.prior()
-                pieces.append(decoded(model, prior.from_noise(eps[0]), seed=seed, place=place, mean=mean))
-            return torch.cat(pieces)
+                some = decoded(model, prior.from_noise(eps.to(like.device)), seed=seed, place=place, mean=mean)
+            yield first, some  # outside of inference mode, which would else be the caller's too
     finally:
         model.train(was_training)
 

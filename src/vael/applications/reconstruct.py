@@ -6,7 +6,10 @@ from torch import Tensor
 from vael.applications.generate import AT_ONCE, centres
 from vael.data.dataset import Split, positions
 from vael.diagnostics.units import posterior_mean
+from vael.memory import keep_freed_memory
 from vael.models.vae import VAE
+
+NUMBERS_AT_ONCE = 2**19  # 2 MiB of features
 
 
 def encode(model: VAE, split: Split) -> tuple[Tensor, Tensor]:
@@ -15,18 +18,25 @@ def encode(model: VAE, split: Split) -> tuple[Tensor, Tensor]:
     Grey values of a dynamically binarised model are cut at one half, so a row's latent does not depend on its place.
     """
     split, was_training = split.thresholded().to(model.device), model.training
+    means, variances = [], []
+    keep_freed_memory()
     model.eval()
-    means, deviations = [], []
     try:
         with torch.inference_mode():
-            for rows in positions(split, AT_ONCE):
+            for rows in positions(split, encoded_at_once(model)):
                 batch = split.batch(rows.to(model.device))
                 q = model.posterior(batch.x, batch.given, batch.observed)
-                means.append(posterior_mean(q).cpu())
-                deviations.append(q.variance.sqrt().to("cpu", torch.float64))
+                means.append(posterior_mean(q))
+                variances.append(q.variance)
     finally:
         model.train(was_training)
-    return torch.cat(means), torch.cat(deviations)
+    return torch.cat(means).cpu(), torch.cat(variances).sqrt().to("cpu", torch.float64)
+
+
+def encoded_at_once(model: VAE) -> int:
+    """How many examples are encoded side by side: their features stay in cache, and small rows come by the thousand."""
+    numbers = NUMBERS_AT_ONCE if model.device.type == "cpu" else 64 * NUMBERS_AT_ONCE
+    return max(1, min(AT_ONCE, numbers // model.likelihood.dims))
 
 
 def reconstruct(model: VAE, split: Split) -> Tensor:

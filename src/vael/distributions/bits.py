@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
-from torch.nn.functional import logsigmoid, one_hot
+from torch.nn.functional import logsigmoid
 from torch.special import log_ndtr
 from torch.types import _size
 
@@ -124,7 +124,7 @@ class OneHot(Distribution):
     def from_noise(self, eps: Tensor) -> Tensor:
         """z `(K, ..., G · C)` from standard normal `eps` of that shape."""
         pushed = self.logits + gumbel_noise(eps.unflatten(-1, (self.groups, self.classes)))
-        hard = one_hot(pushed.argmax(-1), self.classes).to(pushed.dtype)
+        hard = torch.eye(self.classes, dtype=pushed.dtype, device=pushed.device)[pushed.argmax(-1)]
         if self.temperature is None:
             return hard.flatten(-2)
         soft = torch.softmax(pushed / self.temperature, -1)
@@ -151,7 +151,7 @@ class OneHot(Distribution):
             )
         state = torch.arange(self.states, device=self.logits.device)
         chosen = [(state // self.classes**group) % self.classes for group in range(self.groups)]
-        rows = one_hot(torch.stack(chosen, -1), self.classes).to(self.logits.dtype)
+        rows = torch.eye(self.classes, dtype=self.logits.dtype, device=state.device)[torch.stack(chosen, -1)]
         return rows.flatten(-2).unsqueeze(1)
 
     def rsample(self, sample_shape: _size = Size()) -> Tensor:  # noqa: B008

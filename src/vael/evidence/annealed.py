@@ -13,6 +13,7 @@ from vael.errors import RecipeError
 from vael.evidence.estimate import LARGEST_CHUNK, Estimate, check_count, check_number, mean_weight
 from vael.inference.hmc import Move, find_steps, noise_of
 from vael.inference.path import Path, path_to_posterior
+from vael.memory import keep_freed_memory
 from vael.models.vae import VAE
 from vael.noise import stream
 
@@ -202,6 +203,7 @@ def in_pieces(
     split, was_training = split.settled(seed=0).to(model.device), model.training
     size = max(1, chunk // (chains * max(model.likelihood.dims, model.latent)))
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    keep_freed_memory()
     model.eval()
     try:
         for parameter in learned:  # slopes are wanted with respect to z alone: no graph through the weights

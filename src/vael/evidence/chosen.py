@@ -28,7 +28,7 @@ def estimator(method: str, *, draws: int | None = None, settings: Mapping[str, A
     if len(found) != 1:
         raise RecipeError(f"unknown method {method!r}. There are: auto, {', '.join(known)}.{closest(name, known)}")
     member = known[found[0]]
-    takes = [one for one in inspect.signature(member).parameters if one not in ("chunk", "move")]
+    takes = [one for one in inspect.signature(member).parameters if one not in ("chunk", "move", "forewarned")]
     arguments = {key.replace("-", "_"): value for key, value in (settings or {}).items()}
     for key in arguments:
         if key not in takes:

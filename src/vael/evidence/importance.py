@@ -2,8 +2,8 @@
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,9 +13,14 @@ from vael.data.dataset import Split, positions
 from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian
 from vael.errors import RecipeError
 from vael.evidence.estimate import LARGEST_CHUNK, Bound, Estimate, check_count, check_number, of_sums
+from vael.memory import keep_freed_memory
 from vael.models.vae import DRAWS_PER_STREAM, VAE
 from vael.noise import Noise
 
+LogWeights = Callable[[Noise, int], Tensor]  # (noise of k draws, number of the first) → log w `(k, B)`
+Weigh = Callable[[VAE, Batch], LogWeights]  # encodes a batch once
+
+SIDE_BY_SIDE = 8  # draws of an example that are decoded together, at least, where there are as many
 MOST_WANTED = 10.0  # a prior estimate that would need this many times its draws says so before it runs
 
 
@@ -25,9 +30,9 @@ class Importance:
 
         log p̂(x) = log 1/K Σ_k w_k,    w_k = p(x, z_k) / q(z_k|x),   z_k ~ q(z|x)
 
-    In expectation a lower bound of log p(x), with variance (1/ESS − 1/K) by the delta method. Weights are streamed in
-    pieces of at most `chunk` decoded features, so K is bounded by patience, not memory. The draws of an example depend
-    on (seed, its row, K) alone: pieces and batches do not matter.
+    In expectation a lower bound of log p(x), with variance (1/ESS − 1/K) by the delta method. Each example is encoded
+    once and its weights are streamed, with noise of at most `chunk` numbers at a time, so K is bounded by patience, not
+    memory. The draws of an example depend on (seed, its row, K) alone: pieces and batches do not matter.
 
     Source: Rezende, Mohamed & Wierstra 2014, appendix E; Burda et al. 2016, section 3.
     """
@@ -47,19 +52,20 @@ class PriorSampling:
     """log p(x) of every example from draws of the prior: log 1/K Σ_k p(x|z_k),   z_k ~ p(z).
 
     A lower bound in expectation, and hopeless where the posterior is narrow: see `log_prior_spread`, by which it warns
-    before it runs.
+    before it runs, unless `forewarned`: who has asked `forewarn` need not be told again.
 
     Source: Doersch 2016, section 2 (arXiv 1606.05908).
     """
 
     draws: int = 5000
     chunk: int = LARGEST_CHUNK
+    forewarned: bool = False
 
     def __post_init__(self) -> None:
         check_count(type(self).__name__, draws=self.draws)
 
     def __call__(self, model: VAE, split: Split, *, seed: int = 0) -> Estimate:
-        for note in self.forewarn(model, split):
+        for note in [] if self.forewarned else self.forewarn(model, split):
             warnings.warn(note, stacklevel=2)
         return weighed(model, split, from_prior, self.draws, self.chunk, seed, "prior_sampling")
 
@@ -111,16 +117,20 @@ class Defensive:
     def __call__(self, model: VAE, split: Split, *, seed: int = 0) -> Estimate:
         count, draws = self.from_prior, self.draws
 
-        def mixed(model: VAE, batch: Batch, noise: Noise, first: int) -> Tensor:
-            (eps,) = noise.latents
+        def mixed(model: VAE, batch: Batch) -> LogWeights:
             q, p = model.posterior(batch.x, batch.given, batch.observed), model.prior(batch.given)
-            k = torch.arange(first, first + len(eps), device=eps.device)
-            # Every (draws / count)-th draw, so that any piece of the stream has its share.
-            theirs = ((k + 1) * count // draws > k * count // draws)[:, None, None]
-            z = torch.where(theirs, p.from_noise(eps), q.from_noise(eps))
-            log_p = p.log_prob(z)
-            both = torch.logaddexp(q.log_prob(z) + math.log1p(-count / draws), log_p + math.log(count / draws))
-            log_w: Tensor = model.log_px_z(batch, z) + log_p - both
+
+            def log_w(noise: Noise, first: int) -> Tensor:
+                (eps,) = noise.latents
+                k = torch.arange(first, first + len(eps), device=eps.device)
+                # Every (draws / count)-th draw, so that any piece of the stream has its share.
+                theirs = ((k + 1) * count // draws > k * count // draws)[:, None, None]
+                z = torch.where(theirs, p.from_noise(eps), q.from_noise(eps))
+                log_p = p.log_prob(z)
+                both = torch.logaddexp(q.log_prob(z) + math.log1p(-count / draws), log_p + math.log(count / draws))
+                found: Tensor = model.log_px_z(batch, z) + log_p - both
+                return found
+
             return log_w
 
         return weighed(model, split, mixed, self.draws, self.chunk, seed, "defensive")
@@ -158,45 +168,53 @@ class Renyi:
         ).shifted(split.log_jacobian * (1 - 1 / power))  # fmt: skip
 
 
-def from_posterior(model: VAE, batch: Batch, noise: Noise, first: int) -> Tensor:
-    """log w of draws from q(z|x), `(k, B)`; of draws, too, where the posterior would rather count all its states."""
-    if not model.posterior.enumerates:
-        return model.terms(batch, noise).log_w
-    (eps,) = noise.latents
+def from_posterior(model: VAE, batch: Batch) -> LogWeights:
+    """log w of draws from q(z|x); of draws, too, where the posterior would rather count all its states."""
     q = model.posterior(batch.x, batch.given, batch.observed)
-    z = q.from_noise(eps)
-    log_w: Tensor = model.log_joint(batch, z) - q.log_prob(z)
+
+    def log_w(noise: Noise, first: int) -> Tensor:
+        if not model.posterior.enumerates:
+            return model.terms_under(q, batch, noise).log_w
+        (eps,) = noise.latents
+        z = q.from_noise(eps)
+        found: Tensor = model.log_joint(batch, z) - q.log_prob(z)
+        return found
+
     return log_w
 
 
-def from_prior(model: VAE, batch: Batch, noise: Noise, first: int) -> Tensor:
-    """log p(x|z) of draws from p(z), `(k, B)`: their weights, since p(z) cancels."""
-    (eps,) = noise.latents
-    return model.log_px_z(batch, model.prior(batch.given).from_noise(eps))
+def from_prior(model: VAE, batch: Batch) -> LogWeights:
+    """log p(x|z) of draws from p(z): their weights, since p(z) cancels."""
+    p = model.prior(batch.given)
+    return lambda noise, first: model.log_px_z(batch, p.from_noise(noise.latents[0]))
 
 
 def weighed(
-    model: VAE, split: Split, weigh: Any, draws: int, chunk: int, seed: int, method: str, power: float = 1.0
+    model: VAE, split: Split, weigh: Weigh, draws: int, chunk: int, seed: int, method: str, power: float = 1.0
 ) -> Estimate:
     """log of the mean of w^power over `draws` weights of every example, streamed; + the split's log-Jacobian.
 
-    weigh: (model, batch, noise, number of the first draw) → log w `(k, B)`.
+    Examples are encoded once, as many at a time as `chunk` allows numbers of noise; the likelihood decodes their draws
+    in pieces of its own, which want several draws of each example rather than one of many.
     """
-    room = max(1, chunk // max(model.likelihood.dims, model.latent))  # examples × draws in one piece
-    at_once = min(draws, max(1, room // DRAWS_PER_STREAM) * DRAWS_PER_STREAM)
+    at_once = min(draws, DRAWS_PER_STREAM)
+    examples_at_once = max(1, chunk // max(min(draws, SIDE_BY_SIDE) * model.likelihood.dims, at_once * model.latent))
     split, was_training = split.settled(seed=0).to(model.device), model.training
     bound: Bound = "lower"
+    keep_freed_memory()
     pieces = []
     model.eval()
     try:
         with torch.inference_mode():
-            for rows in positions(split, max(1, room // at_once)):
+            for rows in positions(split, examples_at_once):
                 batch, examples = split.batch(rows.to(model.device)), split.index[rows].tolist()
+                model.likelihood.check(batch.x)
+                log_weights = weigh(model, batch)
                 once = torch.full((len(rows),), -math.inf, dtype=torch.float64)
                 twice = once.clone()
                 for first in range(0, draws, at_once):
                     noise = model.noise_for(examples, range(first, min(first + at_once, draws)), seed=seed)
-                    log_w = power * weigh(model, batch, noise, first).to("cpu", torch.float64)  # (k, B)
+                    log_w = power * log_weights(noise, first).to("cpu", torch.float64)  # (k, B)
                     once = torch.logaddexp(once, log_w.logsumexp(0))
                     twice = torch.logaddexp(twice, (2 * log_w).logsumexp(0))
                 value, error, size = of_sums(once, twice, draws)

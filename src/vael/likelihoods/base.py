@@ -1,7 +1,7 @@
 """p(x|z) as a module: a decoder network, and the law its output parametrises."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any, ClassVar
@@ -12,6 +12,9 @@ from torch.distributions import Distribution
 
 from vael.data.schema import Field, Kind, View
 from vael.errors import RecipeError, ShapeError
+
+PIECE = 2**19  # numbers decoded at once where no gradient is wanted: 2 MiB in float32, which stay near the core
+DEVICE_PIECE = 2**26  # the same elsewhere than on a CPU: 256 MiB, many times what a launch costs
 
 
 class Likelihood(nn.Module, ABC):
@@ -122,7 +125,7 @@ class Likelihood(nn.Module, ABC):
         if self.network is None:
             raise RecipeError(f"{type(self).__name__}: has no decoder network of its own.")
         out: Tensor = self.network(z)
-        return self.unpacked(out)
+        return self.unpacked(out.to(z.dtype))  # products may have been in fewer digits; the law is not
 
     def unpacked(self, out: Tensor) -> Tensor:
         """Network output `(..., P · F₀, F₁ …)` → `(..., P, F₀, F₁ …)`. Raises ShapeError when it does not fit."""
@@ -163,8 +166,26 @@ class Likelihood(nn.Module, ABC):
     def log_prob(self, x: Tensor, z: Tensor, given: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
         """log p(x|z) of the observed features in nats: x `(B, *event)`, z `(K, B, D)` → `(K, B)`.
 
+        Without gradients, in eval mode, a few draws are decoded at a time, so that memory does not grow with K. (In
+        training a scale may be solved for over all of z.)
+        """
+        if torch.is_grad_enabled() or self.training:
+            return self.sum_of_parts(x, z, given, observed)
+        self.check(x)
+        numbers = max(len(x), z.shape[1]) * self.width() * self.dims  # decoded for one draw
+        at_once = max(1, (PIECE if z.device.type == "cpu" else DEVICE_PIECE) // numbers)
+        score = self.scorer(x, given, observed)
+        return torch.cat([score(piece) for piece in z.split(at_once)])
+
+    def scorer(self, x: Tensor, given: Tensor | None, observed: Tensor | None) -> Callable[[Tensor], Tensor]:
+        """z `(K, B, D)` → `log_prob` of x `(K, B)`, to be called for piece after piece, without gradients.
+
         A law whose sum over features is cheaper than its parts overrides this.
         """
+        return lambda z: self.sum_of_parts(x, z, given, observed)
+
+    def sum_of_parts(self, x: Tensor, z: Tensor, given: Tensor | None, observed: Tensor | None) -> Tensor:
+        """`log_prob` from `log_prob_parts`, `(K, B)`."""
         parts = self.log_prob_parts(x, z, given, observed)
         if observed is not None:
             parts = torch.where(observed, parts, torch.zeros((), dtype=parts.dtype, device=parts.device))

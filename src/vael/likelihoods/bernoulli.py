@@ -1,14 +1,43 @@
 """Zeros and ones."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
+from torch.autograd import Function
 from torch.distributions import Bernoulli as BernoulliLaw
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from vael.data.schema import Field, View
 from vael.likelihoods.base import Likelihood, masked_mean
+from vael.likelihoods.cross_entropy import CrossEntropy
+
+
+class _Score(Function):
+    """Σ_f x_f l_f − softplus(l_f) over the last axis: logits l `(K, B, F)`, x `(B, F)` → `(K, B)`.
+
+    Its gradient by l is x − σ(l), and the forward pass keeps nothing but l: two passes over the pixels instead of the
+    ten of the formula left to autograd. 1 + e^−|l| is rounded before its logarithm is taken, an absolute error of half
+    a unit in the last place of 1 for each feature, below that of the sum.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(logits: Tensor, x: Tensor) -> Tensor:
+        soft = logits.abs().neg_().exp_().add_(1).log_()
+        return (logits * x).sub_(logits.clamp(min=0)).sub_(soft).sum(-1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor, Tensor | None]:
+        logits, x = ctx.saved_tensors
+        by_x = (weight.unsqueeze(-1) * logits).sum(0) if ctx.needs_input_grad[1] else None
+        return weight.unsqueeze(-1) * (x - torch.sigmoid(logits)), by_x
 
 
 class Bernoulli(Likelihood):
@@ -26,8 +55,23 @@ class Bernoulli(Likelihood):
         """Logits `(..., 1, *event)` → Bernoulli of batch shape `(..., *event)`."""
         return BernoulliLaw(logits=parameters.squeeze(-1 - self.rank), validate_args=False)
 
+    def log_prob(self, x: Tensor, z: Tensor, given: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
+        if observed is not None or not torch.is_grad_enabled():
+            return super().log_prob(x, z, given, observed)
+        self.check(x)
+        logits = self.parameters_of(z, given).squeeze(-1 - self.rank)
+        flat = logits.flatten(-self.rank) if self.rank > 1 else logits
+        score: Tensor = _Score.apply(flat, x.flatten(1))  # type: ignore[no-untyped-call]
+        return score
+
     def draw(self, law: Any, generator: Generator | None) -> Tensor:
         return torch.bernoulli(law.probs, generator=generator)
+
+    def scorer(self, x: Tensor, given: Tensor | None, observed: Tensor | None) -> Callable[[Tensor], Tensor]:
+        def logits(z: Tensor) -> Tensor:
+            return self.parameters_of(z, given).flatten(-1 - self.rank)
+
+        return CrossEntropy(logits, self.network, x.flatten(1), observed)
 
     def marginal(self, x: Tensor, observed: Tensor) -> Tensor:
         """Logits of the mean, kept within [0.001, 0.999] so that a rare one can still be learned."""

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.distributions import Distribution
 from torch.distributions import StudentT as StudentTLaw
 
 from vael.data.schema import Field, Kind, View
@@ -43,7 +44,7 @@ class StudentT(Continuous):
         """(loc, log scale) `(..., 2, *event)` → Student-t of batch shape `(..., *event)`."""
         loc, log_scale = parameters.unbind(-1 - len(self.event_shape))
         freedom = 2 + torch.clamp(self.log_excess, -7.0, 7.0).exp()  # above e⁷ a Gaussian to float32
-        return StudentTLaw(freedom.expand(loc.shape), loc, self.floored(log_scale), validate_args=False)
+        return Unchecked(freedom.expand(loc.shape), loc, self.floored(log_scale))
 
     def draw_density(self, law: Any, generator: Generator | None) -> Tensor:
         """A normal draw divided by the root of a χ²/ν one."""
@@ -55,3 +56,11 @@ class StudentT(Continuous):
     @classmethod
     def refusal(cls, field: Field) -> str | None:
         return needs_a_line(cls, field)
+
+
+class Unchecked(StudentTLaw):
+    """torch's law without the χ² that its constructor makes for drawing, and checks by looking at every value."""
+
+    def __init__(self, df: Tensor, loc: Tensor, scale: Tensor) -> None:
+        self.df, self.loc, self.scale = torch.broadcast_tensors(df, loc, scale)
+        Distribution.__init__(self, self.loc.shape, validate_args=False)

@@ -14,7 +14,7 @@ from vael.distributions.kl import find_kl, find_unit_kl
 from vael.errors import RecipeError, ShapeError
 from vael.likelihoods.base import Likelihood
 from vael.models.terms import Latent, Terms
-from vael.noise import Noise, stream
+from vael.noise import Noise, normals, stream
 from vael.posteriors.base import Posterior
 from vael.priors.base import Prior
 
@@ -72,8 +72,9 @@ class VAE(nn.Module):
     def noise(self, draws: int, batch: int, *, seed: int, step: int = 0) -> Noise:
         """Noise for K `draws` of each of the `batch` examples of a step: a function of (seed, step, position)."""
         like = self._like()
-        eps = torch.randn((draws, batch, self.latent), dtype=like.dtype, generator=stream(seed, step, purpose="latent"))
-        return Noise((eps.to(like.device),))
+        shape = (draws, batch, self.latent)
+        eps = normals(shape, seed=seed, step=step, dtype=like.dtype, device=like.device, purpose="latent")
+        return Noise((eps,))
 
     def noise_for(self, examples: Sequence[int], draws: range, *, seed: int) -> Noise:
         """Noise for the numbered `draws` of single examples: a function of (seed, example, draws), whatever the batch.

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from vael.errors import RecipeError
 
@@ -92,7 +91,7 @@ class RowFeatures(nn.Module):
         if self._wide(column):
             learned: Tensor = self.embedded[str(column)](codes)
             return learned
-        return one_hot(codes, self.levels[column]).to(dtype)
+        return torch.eye(self.levels[column], dtype=dtype, device=codes.device)[codes]
 
     def forward(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """x `(B, F)` and observed `(B, F)` booleans, or None when nothing is missing."""

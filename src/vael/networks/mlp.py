@@ -1,7 +1,7 @@
 """Fully connected networks."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import prod
 
 import torch
@@ -47,11 +47,18 @@ class MLP(nn.Module):
         """Start a decoder at the data's marginal: the last bias becomes `values`, as many as there are outputs."""
         self.head.bias.copy_(values.flatten())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Raises ShapeError when the last axes of x are not `inputs`."""
+    def body(self, x: Tensor) -> Tensor:
+        """What the last linear layer is given, `(..., width)`. Raises ShapeError when x does not end in `inputs`."""
         leading_axes(x, self.inputs, "MLP")
         flattened = len(as_shape(self.inputs))
-        out: Tensor = self.layers(x.flatten(-flattened) if flattened > 1 else x)
+        hidden = x.flatten(-flattened) if flattened > 1 else x
+        for layer in islice(self.layers, len(self.layers) - 1):
+            hidden = layer(hidden)
+        return hidden
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raises ShapeError when the last axes of x are not `inputs`."""
+        out: Tensor = self.head(self.body(x))
         outputs = as_shape(self.outputs)
         return out.unflatten(-1, outputs) if len(outputs) > 1 else out
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -102,7 +103,7 @@ class EncodedPosterior(Posterior):
                 f"{name}: the network's output has shape {tuple(out.shape)}, expected (…, {wanted}).\n"
                 f"  {self.needs()}: give the network {wanted} outputs, or say another latent."
             )
-        return out
+        return out.to(x.dtype) if torch.is_autocast_enabled(x.device.type) else out
 
     def forward(self, x: Tensor, given: Tensor | None = None, observed: Tensor | None = None) -> Distribution:
         return self.law(self.outputs_of(x, observed))

@@ -131,8 +131,12 @@ class Run:
 
         mean: The centre of p(x|z) for each drawn z, instead of a draw from it.
         """
-        x = applications.generate(self.model, count, seed=seed, mean=mean)
-        return decode(x, self.schema, centres=mean)
+        whole: dict[str, NDArray[np.generic]] = {}
+        for first, x in applications.generated(self.model, count, seed=seed, mean=mean):
+            for name, some in decode(x, self.schema, centres=mean).items():
+                column = whole.setdefault(name, np.empty((count, *some.shape[1:]), some.dtype))
+                column[first : first + len(some)] = some
+        return whole
 
     def encode(self, data: object | None = None, *, split: str | None = None) -> NDArray[np.float64]:
         """Posterior mean of every example, `(N, D)`; the same at every call."""

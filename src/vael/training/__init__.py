@@ -3,6 +3,7 @@
 from vael.training.checkpoint import Progress, load_checkpoint, restore, snapshot
 from vael.training.engine import Bound, Engine, check_gradient
 from vael.training.settings import Training
+from vael.training.together import Together
 from vael.training.train import Keeper, Outcome, train
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Keeper",
     "Outcome",
     "Progress",
+    "Together",
     "Training",
     "check_gradient",
     "load_checkpoint",

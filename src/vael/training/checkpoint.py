@@ -4,14 +4,12 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from vael.errors import DamagedFile
 from vael.files import load_tensors
+from vael.training.adam import MOMENTS
 from vael.training.engine import Engine
-
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass
@@ -30,9 +28,10 @@ class Progress:
 def snapshot(engine: Engine, progress: Progress) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The run's state now, copied: weights, moments, monitors; and its counters."""
     tensors = {f"model.{name}": value.detach().clone() for name, value in engine.model.state_dict().items()}
-    for name, parameter in engine.model.named_parameters():
-        for moment, value in engine.optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{moment}.{name}"] = value.detach().clone()
+    for moment in MOMENTS:
+        for name, value in zip(engine.names, getattr(engine.adam, moment), strict=True):
+            tensors[f"optimizer.{moment}.{name}"] = value.clone()
+    tensors["optimizer.count"] = engine.adam.count.clone()
     tensors["monitor"] = engine.bound.monitor.clone()
     frozen = [name for name, parameter in engine.model.named_parameters() if not parameter.requires_grad]
     counters = {"step": engine.step, "slowdown": engine.slowdown, "since_reset": engine.since_reset}
@@ -45,26 +44,17 @@ def snapshot(engine: Engine, progress: Progress) -> tuple[dict[str, Tensor], dic
 
 def restore(engine: Engine, tensors: dict[str, Tensor], notes: dict[str, str]) -> Progress:
     """Put a snapshot back into `engine`; returns its progress. Raises KeyError when it is another model's."""
-    device = engine.device
+    engine.learn_all_but(json.loads(notes["frozen"]))
     prefix = "model."
     engine.model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    frozen = set(json.loads(notes["frozen"]))
-    for name, parameter in engine.model.named_parameters():
-        parameter.requires_grad_(name not in frozen)
-        if f"optimizer.exp_avg.{name}" in tensors:
-            saved = {moment: tensors[f"optimizer.{moment}.{name}"].to(device) for moment in MOMENTS}
-            engine.optimizer.state[parameter] = {moment: laid_out(saved[moment], parameter) for moment in saved}
-        else:
-            engine.optimizer.state.pop(parameter, None)
+    for moment in MOMENTS:
+        for name, value in zip(engine.names, getattr(engine.adam, moment), strict=True):
+            value.copy_(tensors[f"optimizer.{moment}.{name}"])
+    engine.adam.count.copy_(tensors["optimizer.count"])
     engine.bound.monitor.copy_(tensors["monitor"])
     counters = json.loads(notes["counters"])
     engine.step, engine.slowdown, engine.since_reset = counters["step"], counters["slowdown"], counters["since_reset"]
     return Progress(**json.loads(notes["progress"]))
-
-
-def laid_out(saved: Tensor, parameter: Tensor) -> Tensor:
-    """A copy of `saved` in the memory order of its parameter, which fused AdamW takes for granted and never checks."""
-    return saved.clone() if saved.shape != parameter.shape else torch.empty_like(parameter).copy_(saved)
 
 
 def load_checkpoint(path: Path, engine: Engine) -> Progress:

@@ -1,10 +1,12 @@
 """One training step, shaped so that it can be captured: static shapes, noise from outside, nothing read back."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from vael.data.batch import Batch
 from vael.data.dataset import Split
@@ -15,9 +17,14 @@ from vael.models.vae import VAE
 from vael.noise import Noise, stream
 from vael.objectives.elbo import Objective
 from vael.posteriors.base import Posterior
+from vael.training.adam import Adam
+from vael.training.capture import Gradients, compiled, foreign, quick, traced, unmoved
 from vael.training.order import Order
 from vael.training.schedules import learning_rate_at, warm_up_share
 from vael.training.settings import Training
+
+EAGER_STEPS = 50  # before the step is recorded: what ends soon is not worth the recording,
+PAYING_STEPS = 2000  # which takes as long as about so many steps save
 
 USUAL_PATHS = frozenset({"smooth", "relaxed", "all"})  # of an objective that differentiates through z
 PATHS = {
@@ -71,29 +78,65 @@ class Look:
     batch: Batch
     noise: Noise
 
+    def tensors(self) -> list[Tensor]:
+        """Its tensors in a fixed order; those that are not there are left out."""
+        held = (getattr(self.batch, field.name) for field in fields(Batch))
+        return [tensor for tensor in (*held, *self.noise.latents) if tensor is not None]
+
+    def holding(self, tensors: Sequence[Tensor]) -> "Look":
+        """A look of the same form that holds other `tensors`, in the order of `tensors()`."""
+        given = iter(tensors)
+        held: dict[str, Any] = {
+            field.name: None if getattr(self.batch, field.name) is None else next(given) for field in fields(Batch)
+        }
+        return Look(Batch(**held), Noise(tuple(given)))
+
 
 class Engine:
     """Model, optimiser and data of a run, advanced one step at a time.
 
     Everything a step depends on is `step` itself, the weights, the optimiser's moments and `slowdown`, the factor on
-    the learning rate that a rewind leaves behind.
+    the learning rate that a rewind leaves behind. After some steps the gradient is recorded and replayed (see
+    `capture.py`), if it then gives the very same bits; `say` is told where that cannot be.
     """
 
-    def __init__(self, model: VAE, objective: Objective, split: Split, training: Training, *, seed: int) -> None:
+    def __init__(
+        self,
+        model: VAE,
+        objective: Objective,
+        split: Split,
+        training: Training,
+        *,
+        seed: int,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         check_gradient(objective, model.posterior)
-        self.model, self.split, self.training, self.seed = model, split, training, seed
+        self.model, self.split, self.training, self.seed, self.say = model, split, training, seed, say
         self.device = next(model.parameters()).device
         batch = len(split) if training.by == "em" else min(training.batch, len(split))
         self.order = Order(len(split), batch, seed, split.blocks)
         self.share = torch.ones((), device=self.device)
         self.bound = Bound(model, objective if training.warm_up <= 0 else objective.warmed(self.share)).to(self.device)
-        self.rate = torch.tensor(training.learning_rate)
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=self.rate, weight_decay=training.weight_decay, eps=training.epsilon, fused=True
-        )
-        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.layout = torch.contiguous_format
+        if any(parameter.dim() == 4 for parameter in model.parameters()):
+            self.layout = torch.channels_last  # in which convolutions are faster, forward and backward
+            nn.Module.to(model, memory_format=self.layout)  # type: ignore[call-overload]
+        self.rate = torch.tensor(training.learning_rate, device=self.device)
+        self.learn_all_but([name for name, parameter in model.named_parameters() if not parameter.requires_grad])
         self.step, self.slowdown, self.since_reset = 0, 1.0, 0
         self.jacobian = float(split.log_jacobian.mean())
+        self.replay: Gradients | None = None
+        self.eager_steps = 0
+
+    def learn_all_but(self, frozen: Sequence[str]) -> None:
+        """Learn every parameter of the model but those named, from moments of zero."""
+        named = [(name, parameter) for name, parameter in self.model.named_parameters()]
+        for name, parameter in named:
+            parameter.requires_grad_(name not in frozen)
+        self.names = [name for name, _ in named if name not in frozen]
+        self.parameters = [parameter for name, parameter in named if name not in frozen]
+        decay, epsilon = self.training.weight_decay, self.training.epsilon
+        self.adam = Adam(self.parameters, self.rate, weight_decay=decay, epsilon=epsilon)
 
     def look(self, step: int) -> Look:
         """Batch and noise of `step`."""
@@ -101,9 +144,13 @@ class Engine:
         uniform = None
         if self.split.dynamic:
             shape = (len(chosen), *self.split.x.shape[1:])
-            uniform = torch.rand(shape, generator=stream(self.seed, step, purpose="binarise")).to(self.device)
+            generator = stream(self.seed, step, purpose="binarise", device=self.device)
+            uniform = torch.rand(shape, generator=generator, device=self.device)
         noise = self.model.noise(self.bound.objective.draws, len(chosen), seed=self.seed, step=step)
-        return Look(self.split.batch(chosen, uniform), noise)
+        batch = self.split.batch(chosen, uniform)
+        if self.layout is torch.channels_last and batch.x.dim() == 4:
+            batch = replace(batch, x=batch.x.contiguous(memory_format=self.layout))
+        return Look(batch, noise)
 
     def schedule(self, step: int) -> None:
         """Fill the tensors that change with the step, so that a captured graph sees them change."""
@@ -121,8 +168,6 @@ class Engine:
             self._maximise()
         else:
             self._climb()
-        self.step += 1
-        self.since_reset += 1
 
     def _maximise(self) -> None:
         """E and M over all examples; what the bound is then, for the history."""
@@ -130,23 +175,92 @@ class Engine:
         look = self.look(self.step)
         with torch.no_grad():
             self.bound(look.batch, look.noise)
+        self._count()
 
     def _climb(self) -> None:
         """Look, bound, gradient, clip, step."""
         look = self.look(self.step)
-        loss = -self.bound(look.batch, look.noise).mean()
-        loss.backward()
-        self._clip()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        if self.replay is None and self._time_to_capture():
+            self.replay = self._captured(look)
+        if self.replay is not None:
+            with torch.no_grad():
+                gradients = self.replay(*self.parameters, *look.tensors())
+        else:
+            gradients = self.gradients(look)
+            self.eager_steps += 1
+        self.update(gradients)
 
-    def _clip(self) -> None:
-        """Hand the fused update a divisor that brings the gradient's norm down to `clip`: no pass of its own."""
-        if self.training.clip > 0:
-            norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-            fused: Any = self.optimizer
-            fused.grad_scale = torch.clamp(norm / self.training.clip, min=1.0)
-            fused.found_inf = torch.zeros_like(norm)
+    def update(self, gradients: Sequence[Tensor | None]) -> None:
+        """Clip, and move the parameters along `gradients`; a step is made."""
+        self.adam.update(gradients, self._divisor(gradients))
+        self._count()
+
+    def _count(self) -> None:
+        self.step += 1
+        self.since_reset += 1
+
+    def gradients(self, look: Look, parameters: Sequence[Tensor] | None = None) -> Sequence[Tensor | None]:
+        """The gradient of the loss by each parameter, None where it does not depend; monitors are added to.
+
+        parameters: Values to put in the place of the engine's own.
+        """
+        taken = self.parameters if parameters is None else parameters
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
+            if parameters is None:
+                value = self.bound(look.batch, look.noise)
+            else:
+                values = {f"model.{name}": parameter for name, parameter in zip(self.names, taken, strict=True)}
+                value = functional_call(self.bound, values, (look.batch, look.noise))
+            loss = -value.mean()
+        return torch.autograd.grad(loss, taken, allow_unused=True)
+
+    def _time_to_capture(self) -> bool:
+        """At once where it was asked for; else when it is likely to pay, and never twice."""
+        if self.training.compile:
+            return self.eager_steps == 0
+        return self.eager_steps == EAGER_STEPS and self.training.steps - self.step >= PAYING_STEPS
+
+    def _captured(self, look: Look) -> Gradients | None:
+        """The gradient as a replay of what it does for `look`, or None, the reason said.
+
+        A plain replay must give the very bits of the eager gradient at the next step, or it is not taken.
+        """
+        unknown = foreign(self.bound)
+        if unknown:
+            self.say(f"step not captured: {', '.join(unknown)} is not of vael or torch.nn, and may decide in Python")
+            return None
+        learned = len(self.parameters)
+        try:
+            with unmoved(self.bound.buffers()):
+                graph = traced(
+                    lambda *given: self.gradients(look.holding(given[learned:]), given[:learned]),
+                    *(parameter.detach().requires_grad_() for parameter in self.parameters),
+                    *look.tensors(),
+                )
+            function = compiled(graph) if self.training.compile else quick(graph)
+            following = self.look(self.step + 1)
+            with unmoved(self.bound.buffers()):
+                wanted = self.gradients(following)
+            with unmoved(self.bound.buffers()), torch.no_grad():
+                found = function(*self.parameters, *following.tensors())
+        except Exception as error:  # whatever a compiler may raise: the eager step is always there
+            self.say(f"step not captured: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+            return None
+        if not same(found, wanted, exactly=not self.training.compile):
+            self.say("step not captured: its replay does not give the eager gradient")
+            return None
+        return function
+
+    def _divisor(self, gradients: Sequence[Tensor | None]) -> Tensor | None:
+        """What the fused update divides gradients by to bring their norm down to `clip`; None where nothing is due."""
+        if self.training.clip <= 0:
+            return None
+        there = [gradient for gradient in gradients if gradient is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(there)))
+        # A number in the host's own memory costs nothing to look at; a device would have to be waited for.
+        if norm.device.type == "cpu" and norm <= self.training.clip:
+            return None
+        return torch.clamp(norm / self.training.clip, min=1.0)
 
     def means(self) -> dict[str, float]:
         """Mean objective, elbo, rate and distortion of the steps since the last call, in the user's units; one read."""
@@ -169,9 +283,22 @@ class Engine:
         for name, term in terms.named().items():
             if not torch.isfinite(term).all():
                 return name
-        (-self.bound.objective(terms).mean()).backward()
-        bad = [
-            name for name, p in self.model.named_parameters() if p.grad is not None and not torch.isfinite(p.grad).all()
-        ]
-        self.optimizer.zero_grad(set_to_none=True)
+        loss = -self.bound.objective(terms).mean()
+        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        pairs = zip(self.names, gradients, strict=True)
+        bad = [name for name, gradient in pairs if gradient is not None and not torch.isfinite(gradient).all()]
         return f"the gradient of {bad[0]}" if bad else None
+
+
+def same(found: Sequence[Tensor | None], wanted: Sequence[Tensor | None], *, exactly: bool) -> bool:
+    """Whether two gradients are the same bits; or, not `exactly`, alike to a thousandth of the largest entry."""
+    for one, other in zip(found, wanted, strict=True):
+        if one is None or other is None:
+            if one is not other:
+                return False
+        elif exactly:
+            if not torch.equal(one.nan_to_num(), other.nan_to_num()):
+                return False
+        elif not torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(other.abs().max()), equal_nan=True):
+            return False
+    return True

@@ -5,7 +5,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,29 +59,47 @@ def train(
     Raises Interrupted on Ctrl-C or SIGTERM, after a checkpoint; TrainingError when a number is not finite and
     rewinding is switched off or used up.
     """
+    with interruptible() as stop:
+        steps = course(engine, validation, keeper, stop, progress=progress, report=report, elapsed=elapsed)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                return outcome
+            engine.advance()
+
+
+def course(
+    engine: Engine, validation: Split, keeper: Keeper, stop: threading.Event, *, progress: Progress, report: Report,
+    elapsed: float = 0.0,
+) -> Generator[None, None, Outcome]:  # fmt: skip
+    """All that training does but the steps themselves: it yields where it wants `engine` advanced by one.
+
+    stop: Set to end it after the step it is at, with a checkpoint and Interrupted. The rest as for `train`.
+    """
     training, started = engine.training, time.perf_counter() - elapsed
     noise = fixed_noise(engine.model, validation) if len(validation) else None
     good = snapshot(engine, progress)
     if engine.step == 0:
         keeper.keep_checkpoint(*good)
     engine.model.train()
-    with interruptible() as stop:
-        while engine.step < training.steps and not impatient(engine, progress):
-            engine.advance()
-            # Evaluate before obeying a stop: a resumed run must find the evaluations of an uninterrupted one.
-            if engine.step % training.evaluate_every == 0 or engine.step == training.steps:
-                line = measure(engine, validation, noise, round(time.perf_counter() - started, 3))
-                if is_finite(engine, line):
-                    select(engine, line, progress, keeper)
-                    keeper.keep_line(line)
-                else:
-                    line, progress = rewind(engine, good, keeper)
-                good = snapshot(engine, progress)
-                keeper.keep_checkpoint(*good)
-                report(line)
-            if stop.is_set() and engine.step < training.steps:
-                keeper.keep_checkpoint(*snapshot(engine, progress))
-                raise Interrupted(f"stopped after step {engine.step} of {training.steps}; nothing is lost.")
+    while engine.step < training.steps and not impatient(engine, progress):
+        yield
+        # Evaluate before obeying a stop: a resumed run must find the evaluations of an uninterrupted one.
+        if engine.step % training.evaluate_every == 0 or engine.step == training.steps:
+            line = measure(engine, validation, noise, round(time.perf_counter() - started, 3))
+            if is_finite(engine, line):
+                select(engine, line, progress, keeper)
+                keeper.keep_line(line)
+            else:
+                line, progress = rewind(engine, good, keeper)
+            good = snapshot(engine, progress)
+            keeper.keep_checkpoint(*good)
+            report(line)
+        if stop.is_set() and engine.step < training.steps:
+            keeper.keep_checkpoint(*snapshot(engine, progress))
+            raise Interrupted(f"stopped after step {engine.step} of {training.steps}; nothing is lost.")
     reason = (
         f"no better validation bound in {training.patience} evaluations"
         if impatient(engine, progress)
