@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from harness import Found, LeftOut, Piece, Row, machine, missing
+from harness import Found, Piece, Row, machine, missing
 from page import put, table
 
 STEPS, WARM = 469, 60
@@ -94,11 +94,11 @@ def epoch_tuned(count: int) -> dict[str, float]:
     return repeated(tuned_step(networks, images().to(DEVICE), BATCH), count)
 
 
-def epoch_vael(count: int, **settings: object) -> dict[str, float]:
-    from work import asked_training, images, vael_engine, vael_mlp, vael_split
+def epoch_vael(count: int, capture: bool = True, **settings: object) -> dict[str, float]:
+    from work import LONG, asked_training, images, vael_engine, vael_mlp, vael_split
 
-    training = asked_training(count + WARM, **settings)
-    engine = vael_engine(vael_mlp().to(DEVICE), vael_split(images(), 255.0).to(DEVICE), training)
+    training, split = asked_training(LONG, **settings), vael_split(images(), 255.0).to(DEVICE)
+    engine = vael_engine(vael_mlp().to(DEVICE), split, training, capture)
     found = repeated(engine.advance, count)
     return {**found, "loss": -engine.means()["elbo"]}
 
@@ -116,7 +116,14 @@ def epoch_pythae(count: int) -> dict[str, float]:
 
 
 def epoch_seeds(count: int) -> dict[str, float]:
-    raise LeftOut("this vael does not train several seeds as one model")
+    from work import LONG, asked_training, images, vael_engine, vael_mlp, vael_split
+
+    from vael.training import Together
+
+    training, split = asked_training(LONG), vael_split(images(), 255.0).to(DEVICE)
+    engines = [vael_engine(vael_mlp(start=start).to(DEVICE), split, training) for start in range(SEEDS)]
+    found = repeated(Together(engines).advance, count)
+    return {**found, "loss": -sum(engine.means()["elbo"] for engine in engines) / SEEDS}
 
 
 def evidence_vael(count: int) -> dict[str, float]:
@@ -149,9 +156,9 @@ def conv_tuned(count: int, bf16: bool = False) -> dict[str, float]:
 
 def conv_vael(count: int, **settings: object) -> dict[str, float]:
     from conv import pictures, vael_model
-    from work import asked_training, vael_engine, vael_split
+    from work import LONG, asked_training, vael_engine, vael_split
 
-    training = asked_training(count + WARM, **settings)
+    training = asked_training(LONG, **settings)
     engine = vael_engine(vael_model().to(DEVICE), vael_split(pictures(), 255.0).to(DEVICE), training)
     return repeated(engine.advance, count)
 

@@ -36,6 +36,9 @@ def mlp_networks(start: int | None = None) -> tuple[nn.Sequential, nn.Sequential
     return encoder, decoder
 
 
+LONG = 100_000  # steps of a run whose first ones are timed
+
+
 def clock(step: Callable[[], object], count: int, *, reset: Callable[[], object], warm: int = WARM) -> dict[str, float]:
     """Seconds of `count` steps after `warm` others, and of the first of these; `reset` is called between."""
     before = time.perf_counter()
@@ -89,12 +92,14 @@ def vael_mlp(likelihood: str = "GreyBernoulli", start: int | None = None) -> Any
     return VAE(GaussianPrior(LATENT), getattr(likelihoods, likelihood)(decoder), GaussianPosterior(encoder))
 
 
-def vael_engine(model: Any, split: Any, training: Any) -> Any:
-    """The engine of `vael fit`, ready to be advanced."""
+def vael_engine(model: Any, split: Any, training: Any, capture: bool = True) -> Any:
+    """The engine of `vael fit` as it is after its first steps: what it records, it records at once."""
     from vael import ELBO
-    from vael.training import Engine
+    from vael.training import Engine, engine
 
-    return Engine(model, ELBO(), split, training, seed=seed())
+    made = Engine(model, ELBO(), split, training, seed=seed(), capture=capture)
+    made.eager_steps = 0 if training.compile else engine.EAGER_STEPS
+    return made
 
 
 def vael_epoch(
@@ -104,10 +109,11 @@ def vael_epoch(
     *,
     after: Callable[[Any], object] | None = None,
     warm: int = WARM,
+    capture: bool = True,
     **settings: Any,
 ) -> dict[str, float]:
     """Seconds and loss of `count` steps of `vael fit`'s loop, then of `after(engine)` where it is given."""
-    engine = vael_engine(model, split, asked_training(count + warm, **settings))
+    engine = vael_engine(model, split, asked_training(LONG, **settings), capture)
     found = clock(engine.advance, count, reset=engine.means, warm=warm)
     found["loss"] = -engine.means()["elbo"]
     if after is not None:

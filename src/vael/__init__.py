@@ -46,7 +46,7 @@ else:
         "models": ["VAE", "Terms"],
         "noise": ["Noise"],
         "objectives": ["ELBO", "IWAE", "STL", "VIMCO", "Beta", "Capacity", "DReG", "FreeBits", "Score"],
-        "runs": ["Run", "compare", "fit", "load", "resume"],
+        "runs": ["Run", "compare", "fit", "fit_seeds", "load", "resume"],
         "training": ["Training"],
     }
 
@@ -96,6 +96,7 @@ __all__ = [
     "compare",
     "evaluate",
     "fit",
+    "fit_seeds",
     "load",
     "resume",
 ]

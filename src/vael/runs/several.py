@@ -1,13 +1,16 @@
 """Several runs on the same data, trained side by side: the seeds of one recipe, the places of a curve."""
 
 import contextlib
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vael.errors import Interrupted, RecipeError
 from vael.files import sole_writer
+from vael.numbers import Number
 from vael.runs.fit import Plan, Watch, finished, member_of, nothing, plan_of, planned
 from vael.runs.folder import RunFolder, next_folder
 from vael.runs.run import Run, check_device, load, reread
@@ -31,6 +34,42 @@ def fit_seeds(
     folder = folder_for(data, "seeds", output)
     members = {folder / f"seed-{number}": {"seed": number} for number in range(seed, seed + seeds)}
     return fit_several(data, members, who="this fit", watch=watch, **options)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The bound of several runs at their best weights, in nats per example, and how far they lie apart.
+
+    split: Which examples it is over: validation, or train where there are none.
+    elbo: Mean over runs with its standard error. standard_deviation: Of a single run.
+    """
+
+    runs: list[str]
+    split: str
+    elbos: list[float]
+    elbo: Number
+    standard_deviation: float
+    unit: str = "nats per example"
+
+    def rows(self) -> list[tuple[str, str]]:
+        """`(name, text)` lines for people."""
+        each = [
+            ("run", f"{run}  {self.split} −ELBO {-elbo:.2f}") for run, elbo in zip(self.runs, self.elbos, strict=True)
+        ]
+        told = f"{-self.elbo} {self.unit}, mean of {len(self.runs)} seeds; standard deviation of one "
+        return [*each, ("−ELBO", f"{told}{self.standard_deviation:.2f} ({self.split})")]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def spread(runs: Sequence[Run]) -> Spread:
+    """How far the runs' bounds lie apart, from what their histories kept."""
+    best = [[line for line in run.history if line.get("best")][-1] for run in runs]
+    split = "validation" if all("validation" in line for line in best) else "train"
+    elbos = torch.tensor([line[split]["elbo"] for line in best], dtype=torch.float64)
+    return Spread([str(run.folder) for run in runs], split, elbos.tolist(), Number.of(elbos), float(elbos.std()))
 
 
 def folder_for(data: object, what: str, output: str | Path | None) -> Path:
