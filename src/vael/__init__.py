@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vael.runs.compare import compare
     from vael.runs.fit import fit, resume
     from vael.runs.run import Run, load
+    from vael.runs.several import fit_seeds
     from vael.training import Training
 else:
     # Found when they are first asked for, so that `vael --help` answers without waiting a second or two for torch.
