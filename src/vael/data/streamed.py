@@ -6,7 +6,7 @@ not grow with the number of rows.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -338,6 +338,9 @@ class Streamed(Split):
         if torch.device(self.device).type == "cpu":
             return split.batch(places, uniform)
         return split.rows(places).to(self.device).batch(torch.arange(len(places), device=self.device), uniform)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        return (self.batch(rows) for rows in torch.arange(len(self)).split(size))
 
     def rows(self, chosen: Tensor) -> Split:
         """The examples at the `chosen` `(n,)` positions, read into memory."""
