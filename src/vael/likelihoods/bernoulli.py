@@ -26,8 +26,8 @@ class _Score(Function):
 
     @staticmethod
     def forward(logits: Tensor, x: Tensor) -> Tensor:
-        soft = logits.abs().neg_().exp_().add_(1).log_()
-        return (logits * x).sub_(logits.clamp(min=0)).sub_(soft).sum(-1)
+        soft = logits.abs().neg_().exp_().add_(1).log_().add_(torch.relu(logits))
+        return soft.addcmul_(logits, x, value=-1).sum(-1).neg_()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -37,7 +37,7 @@ class _Score(Function):
     def backward(ctx: Any, weight: Tensor) -> tuple[Tensor, Tensor | None]:
         logits, x = ctx.saved_tensors
         by_x = (weight.unsqueeze(-1) * logits).sum(0) if ctx.needs_input_grad[1] else None
-        return weight.unsqueeze(-1) * (x - torch.sigmoid(logits)), by_x
+        return (x - torch.sigmoid(logits)).mul_(weight.unsqueeze(-1)), by_x
 
 
 class Bernoulli(Likelihood):
