@@ -16,8 +16,9 @@ from vael.objectives.elbo import Warmed
 from vael.posteriors import GaussianPosterior
 from vael.priors import GaussianPrior
 from vael.runs.recipe import members
-from vael.training import Engine, Training
+from vael.training import Engine, Progress, Training
 from vael.training.capture import quick, traced
+from vael.training.checkpoint import restore, snapshot
 
 
 def model_of(*, network: nn.Module | None = None, **likelihood: object) -> VAE:
@@ -237,3 +238,29 @@ def test_the_engine_leaves_a_copy_of_the_model_alone():
     before = copy.deepcopy(model.state_dict())
     Engine(copy.deepcopy(model), ELBO(), split_of(rows()), Training(steps=9, batch=5), seed=0).advance()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+# ── what goes back ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_going_back_leaves_the_moments_where_a_recorded_step_knows_them(at_once):
+    engine = Engine(model_of(), ELBO(), split_of(rows()), Training(steps=10, batch=5), seed=0)
+    kept = snapshot(engine, Progress())
+    places = [value.data_ptr() for value in (engine.adam.count, *engine.adam.exp_avg, *engine.adam.exp_avg_sq)]
+    for _ in range(3):
+        engine.advance()
+    restore(engine, *kept)
+    assert [v.data_ptr() for v in (engine.adam.count, *engine.adam.exp_avg, *engine.adam.exp_avg_sq)] == places
+    assert engine.adam.count == 0
+    assert not any(value.any() for value in engine.adam.exp_avg)
+
+
+def test_a_step_is_recorded_anew_when_other_parameters_are_learned(at_once):
+    engine = Engine(model_of(), ELBO(), split_of(rows()), Training(steps=10, batch=5), seed=0)
+    for _ in range(3):
+        engine.advance()
+    assert engine.replay is not None
+    engine.learn_all_but(engine.names[:2])
+    engine.advance()
+    assert engine.replay is not None
+    assert len(engine.parameters) == len(engine.names)

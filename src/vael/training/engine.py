@@ -129,10 +129,9 @@ class Engine:
         self.step, self.slowdown, self.since_reset = 0, 1.0, 0
         self.jacobian = float(split.log_jacobian.mean())
         self.capture, self.eager_steps = capture, 0
-        self.replay: Callable[[Look], None] | None = None
 
     def learn_all_but(self, frozen: Sequence[str]) -> None:
-        """Learn every parameter of the model but those named, from moments of zero."""
+        """Learn every parameter of the model but those named, from moments of zero; a recorded step is forgotten."""
         named = [(name, parameter) for name, parameter in self.model.named_parameters()]
         for name, parameter in named:
             parameter.requires_grad_(name not in frozen)
@@ -140,6 +139,7 @@ class Engine:
         self.parameters = [parameter for name, parameter in named if name not in frozen]
         decay, epsilon = self.training.weight_decay, self.training.epsilon
         self.adam = Adam(self.parameters, self.rate, weight_decay=decay, epsilon=epsilon)
+        self.replay: Callable[[Look], None] | None = None
 
     def look(self, step: int) -> Look:
         """Batch and noise of `step`."""
