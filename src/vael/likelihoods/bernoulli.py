@@ -56,7 +56,7 @@ class Bernoulli(Likelihood):
         return BernoulliLaw(logits=parameters.squeeze(-1 - self.rank), validate_args=False)
 
     def log_prob(self, x: Tensor, z: Tensor, given: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
-        if observed is not None or not torch.is_grad_enabled():
+        if observed is not None or not torch.is_grad_enabled() or not self.is_plain:
             return super().log_prob(x, z, given, observed)
         self.check(x)
         logits = self.parameters_of(z, given).squeeze(-1 - self.rank)
@@ -67,7 +67,15 @@ class Bernoulli(Likelihood):
     def draw(self, law: Any, generator: Generator | None) -> Tensor:
         return torch.bernoulli(law.probs, generator=generator)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the law is one of this file, and not that of a subclass, which may be another of the same logits."""
+        return type(self).__module__ == __name__
+
     def scorer(self, x: Tensor, given: Tensor | None, observed: Tensor | None) -> Callable[[Tensor], Tensor]:
+        if not self.is_plain:
+            return super().scorer(x, given, observed)
+
         def logits(z: Tensor) -> Tensor:
             return self.parameters_of(z, given).flatten(-1 - self.rank)
 

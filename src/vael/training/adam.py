@@ -36,6 +36,7 @@ class Adam:
         self.count += 1
         if divisor is not None and divisor.device.type == "cpu":  # where the kernel's own division is float32's alone
             gradients, divisor = [None if g is None else g / divisor for g in gradients], None
+        gradients = [laid_out(g, p) for g, p in zip(gradients, self.parameters, strict=True)]
         moved = [place for place, gradient in enumerate(gradients) if gradient is not None]
         if not moved:
             return
@@ -56,3 +57,10 @@ class Adam:
             grad_scale=divisor,
             found_inf=None if divisor is None else torch.zeros_like(divisor),
         )
+
+
+def laid_out(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
+    """The gradient in the memory order of its parameter, along which the kernel walks without a look at strides."""
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter, requires_grad=False).copy_(gradient)

@@ -125,23 +125,20 @@ class Engine:
             self.layout = torch.channels_last  # in which convolutions are faster, forward and backward
             nn.Module.to(model, memory_format=self.layout)  # type: ignore[call-overload]
         self.rate = torch.tensor(training.learning_rate, device=self.device)
-        self.replay: Callable[[Look], None] | None = None
         self.learn_all_but([name for name, parameter in model.named_parameters() if not parameter.requires_grad])
         self.step, self.slowdown, self.since_reset = 0, 1.0, 0
         self.jacobian = float(split.log_jacobian.mean())
         self.capture, self.eager_steps = capture, 0
 
     def learn_all_but(self, frozen: Sequence[str]) -> None:
-        """Learn every parameter of the model but those named; from moments of zero, where these were not the ones."""
+        """Learn every parameter of the model but those named, from moments of zero; a recorded step is forgotten."""
         named = list(self.model.named_parameters())
-        if getattr(self, "names", None) == [name for name, _ in named if name not in frozen]:
-            return  # a recorded step holds on to the moments
         for name, parameter in named:
             parameter.requires_grad_(name not in frozen)
         self.names = [name for name, _ in named if name not in frozen]
         self.parameters = [parameter for name, parameter in named if name not in frozen]
         decay, epsilon = self.training.weight_decay, self.training.epsilon
-        self.replay = None
+        self.replay: Callable[[Look], None] | None = None
         self.adam = Adam(self.parameters, self.rate, weight_decay=decay, epsilon=epsilon)
 
     def look(self, step: int) -> Look:

@@ -11,7 +11,7 @@ from torch.func import functional_call, vmap
 
 from vael.errors import RecipeError
 from vael.objectives.elbo import Objective
-from vael.training.capture import CUDAGraph, Gradients, foreign, quick, traced
+from vael.training.capture import CUDAGraph, Gradients, foreign, quick, traced, unmoved
 from vael.training.engine import EAGER_STEPS, PAYING_STEPS, Engine, Look, same
 
 
@@ -36,11 +36,25 @@ class Together:
         self.buffers = [name for name, _ in bounds[0].named_buffers()]
         objectives = [bound.objective for bound in bounds]
         self.numbers = differing(objectives)
+        self.idle = self._tried()
 
     @property
     def names(self) -> list[str]:
         """Names of the learned parameters, in the order of `Engine.parameters`."""
         return self.engines[0].names
+
+    def _tried(self) -> list[bool]:
+        """Whether nothing depends on each learned parameter, which then stays where it is, as it does alone.
+
+        Raises RecipeError where the models cannot be batched: torch draws no noise, and looks at no number, of many.
+        """
+        looks, first = [engine.look(engine.step) for engine in self.engines], self.engines[0]
+        with torch.random.fork_rng(devices=[]), unmoved(first.bound.buffers()):
+            try:
+                self._batched(looks[0])(*self._inputs(looks))
+            except Exception as error:  # whatever a network of torch.nn may raise: in turn they can always go on
+                raise RecipeError(f"together: {type(error).__name__}: {error}".splitlines()[0]) from error
+            return [gradient is None for gradient in first.gradients(looks[0])]
 
     def advance(self) -> None:
         """One update of every engine."""
@@ -63,13 +77,18 @@ class Together:
         with torch.no_grad():
             for name, row in zip(self.buffers, found[learned:], strict=True):
                 self.rows[name].copy_(row)
-        for place, gradients in enumerate(zip(*found[:learned], strict=True)):
+        rows = [[None] * len(self.engines) if idle else row for idle, row in zip(self.idle, found, strict=False)]
+        for place, gradients in enumerate(zip(*rows, strict=True)):
             self.engines[place].move(gradients)
 
     def _inputs(self, looks: Sequence[Look]) -> list[Tensor]:
         """Everything the batched gradient is a function of."""
         seen = [torch.stack(each) for each in zip(*(look.tensors() for look in looks), strict=True)]
-        numbers = [torch.stack([torch.as_tensor(n, dtype=torch.float32) for n in row]) for row in self.numbers.values()]
+        like = next(iter(self.rows.values()))
+        numbers = [
+            torch.stack([torch.as_tensor(number, dtype=like.dtype, device=like.device) for number in row])
+            for row in self.numbers.values()
+        ]
         return [*(row.detach() for row in self.rows.values()), *numbers, *seen]
 
     def _batched(self, form: Look) -> Gradients:
