@@ -52,6 +52,7 @@ def fit(
     Examples: vael fit digits
               vael fit people.csv --latent 8 --column age=real --ignore id
               vael fit --resume -o runs/digits-1
+              torchrun --nproc-per-node 2 -m vael fit digits -o runs/digits-1
 
     Parameters
     ----------
@@ -130,6 +131,7 @@ def fit(
     from vael.runs import latest_folder, ready
     from vael.runs import resume as resume_run
     from vael.runs.fit import nothing
+    from vael.training import is_first
 
     watch = nothing if quiet else Watcher()
     aim = said(draws=draws, beta=beta)
@@ -157,6 +159,8 @@ def fit(
         kind = arguments.get("objective", "elbo")
         settings = {**base.get("settings", {}), **arguments_of(kind, aim), **values(set_ or [], "--set")}
         run = fit_run(**{**arguments, "settings": settings}, output=output, device=device, watch=watch)
+    if not is_first():  # a rank of torchrun's: the first speaks for all
+        return
     say(f"run         {run.folder}")
     if not quiet:
         note(f"next        vael evaluate {run.folder}    vael sample {run.folder} -n 64")

@@ -14,7 +14,6 @@ from vael.data.streamed import Opened
 from vael.data.understand import understand
 from vael.errors import Interrupted, RecipeError, TrainingError
 from vael.evaluation import bounds
-from vael.files import sole_writer
 from vael.inference import begin_at
 from vael.likelihoods import Likelihood, Mixed
 from vael.models import VAE
@@ -24,8 +23,20 @@ from vael.runs import auto
 from vael.runs.folder import RunFolder, next_folder
 from vael.runs.recipe import MODEL, build, build_model, describe, describe_model, takes, with_settings
 from vael.runs.run import Run, check_device, reread
+from vael.runs.shared import check_named, keeper, standing, writing
 from vael.runs.source import Whole, opened
-from vael.training import Engine, Progress, Training, check_gradient, load_checkpoint, train
+from vael.training import (
+    Engine,
+    Progress,
+    Ranks,
+    Training,
+    check_gradient,
+    is_first,
+    joined,
+    load_checkpoint,
+    own_device,
+    train,
+)
 
 Watch = Callable[[dict[str, Any]], None]
 
@@ -91,7 +102,10 @@ def fit(
     stream: Read the training rows of .parquet or .feather files as they are needed, so that memory does not grow with
         them; see docs/streaming.md.
     settings: Dotted recipe keys, such as {"likelihood.scale": "per_example"}.
-    training: Keywords of `vael.Training`, and `epochs`. watch: Called with every event, for progress.
+    training: Keywords of `vael.Training`, and `epochs`. watch: Called with every event, for progress; by rank 0 alone.
+
+    Under torchrun all processes train one model, and an unfinished run of the same recipe in `output` is gone on with;
+    see docs/scale.md.
 
     Raises DataError, RecipeError before training; TrainingError, Interrupted during it, the run being kept.
     """
@@ -99,18 +113,25 @@ def fit(
         kinds=kinds, ignore=ignore, label=label, missing=missing, split=split, resize=resize, features=features,
         stream=stream, schema=schema,
     )  # fmt: skip
+    check_named(output)
+    watch = watch if is_first() else nothing
     source = opened(data, reading, seed)
     plan = resolve(
         source, latent=latent, likelihood=likelihood, binarize=binarize, prior=prior, posterior=posterior,
         objective=objective, model=model, reading=reading, seed=seed, settings=settings or {}, training=training,
         watch=watch,
     )  # fmt: skip
+    device = own_device(device)
     check_device(device)
     folder = RunFolder(next_folder(plan.data.name) if output is None else output)
-    with sole_writer(folder.path):
-        folder.begin(plan.recipe, plan.data.schema)
+    with joined(device) as ranks, writing(folder, ranks):
+        there = standing(folder, plan.recipe, ranks)
+        if there == "finished":
+            return _finished(plan, folder, plan.model.to(device))
+        if there == "new":
+            ranks.by_first(lambda: folder.begin(plan.recipe, plan.data.schema))
         watch({"event": "plan", "plan": plan, "folder": folder})
-        return _train(plan, folder, watch, device=device)
+        return _train(plan, folder, watch, device=device, ranks=ranks, resuming=there == "unfinished")
 
 
 def planned(data: object, *, watch: Watch = nothing, **options: Any) -> Plan:
@@ -134,10 +155,11 @@ def resume(
 
     data: Only for a run fitted on data in memory. Raises DataError when the data are not those of the run.
     """
-    folder = RunFolder(run)
+    folder, device = RunFolder(run), own_device(device)
+    watch = watch if is_first() else nothing
     check_device(device)
     folder.read_manifest()  # before a lock is put into a folder that is no run
-    with sole_writer(folder.path):
+    with joined(device) as ranks, writing(folder, ranks):
         recipe, schema = folder.read()
         if folder.read_manifest()["state"] == "finished":
             raise RecipeError(
@@ -149,7 +171,7 @@ def resume(
             recipe, known, model, build(recipe["objective"], "objective", modules), Training.of(recipe["training"])
         )
         watch({"event": "plan", "plan": plan, "folder": folder})
-        return _train(plan, folder, watch, device=device, resuming=True)
+        return _train(plan, folder, watch, device=device, ranks=ranks, resuming=True)
 
 
 def resolve(
@@ -339,9 +361,10 @@ def begin_em(model: VAE, split: Split, seed: int) -> None:
     begin_at(model, split, seed=seed)
 
 
-def _train(plan: Plan, folder: RunFolder, watch: Watch, *, device: str, resuming: bool = False) -> Run:
+def _train(plan: Plan, folder: RunFolder, watch: Watch, *, device: str, ranks: Ranks, resuming: bool = False) -> Run:
     model, seed = plan.model.to(device), plan.recipe["seed"]
-    engine = Engine(model, plan.objective, plan.data.split("train").to(device), plan.training, seed=seed)
+    split = plan.data.split("train").to(device)
+    engine = Engine(model, plan.objective, split, plan.training, seed=seed, ranks=ranks)
     progress, elapsed = Progress(), 0.0
     if resuming:
         progress, elapsed = _continue(engine, folder)
@@ -349,16 +372,18 @@ def _train(plan: Plan, folder: RunFolder, watch: Watch, *, device: str, resuming
     validation = plan.data.splits["validation"].settled(seed=0).to(device)
     try:
         outcome = train(
-            engine, validation, folder, progress=progress, elapsed=elapsed,
+            engine, validation, keeper(folder, ranks), progress=progress, elapsed=elapsed,
             report=lambda line: watch({"event": "line", "line": line, "steps": plan.training.steps}),
         )  # fmt: skip
     except (Interrupted, KeyboardInterrupt) as error:
-        folder.write_manifest("interrupted", seed=seed)
+        if ranks.first:
+            folder.write_manifest("interrupted", seed=seed)
         raise Interrupted(f"{folder}: {error}\n  Go on with: vael fit --resume -o {folder}") from error
     except TrainingError:
-        folder.write_manifest("failed", seed=seed)
+        if ranks.first:
+            folder.write_manifest("failed", seed=seed)
         raise
-    folder.write_manifest("finished", seed=seed)
+    ranks.by_first(lambda: folder.write_manifest("finished", seed=seed))
     watch({"event": "finished", "outcome": outcome, "folder": folder})
     return _finished(plan, folder, model)
 
@@ -374,5 +399,5 @@ def _continue(engine: Engine, folder: RunFolder) -> tuple[Progress, float]:
     begun = folder.checkpoint.exists() or any(line.get("step") for line in folder.lines())
     progress = load_checkpoint(folder.checkpoint, engine) if begun else Progress()
     lines = [line for line in folder.lines() if line.get("step", 0) <= engine.step]
-    folder.cut_history(engine.step)
+    engine.ranks.by_first(lambda: folder.cut_history(engine.step))
     return progress, max((line.get("seconds", 0.0) for line in lines), default=0.0)

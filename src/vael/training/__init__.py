@@ -2,6 +2,7 @@
 
 from vael.training.checkpoint import Progress, load_checkpoint, restore, snapshot
 from vael.training.engine import Bound, Engine, check_gradient
+from vael.training.ranks import Nowhere, Ranks, is_first, joined, launched, own_device, restarted
 from vael.training.settings import Training
 from vael.training.together import Together
 from vael.training.train import Keeper, Outcome, train
@@ -10,12 +11,19 @@ __all__ = [
     "Bound",
     "Engine",
     "Keeper",
+    "Nowhere",
     "Outcome",
     "Progress",
+    "Ranks",
     "Together",
     "Training",
     "check_gradient",
+    "is_first",
+    "joined",
+    "launched",
     "load_checkpoint",
+    "own_device",
+    "restarted",
     "restore",
     "snapshot",
     "train",
