@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from vael.priors import GaussianPrior
 from vael.training import Bound, Ranks, own_device, ranks
 
 PROGRAM = Path(__file__).with_name("ranks_program.py")
-CASES = ("elbo", "binarised", "iwae", "half unused", "pictures")
+CASES = ("elbo", "binarised", "iwae", "half unused", "pictures", "rewound")
 
 
 def free_port():
@@ -105,6 +106,17 @@ def test_a_graphics_card_is_the_ranks_own(monkeypatch):
     assert own_device("cuda") == "cuda"
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert [own_device(device) for device in ("cuda", "cuda:1", "cpu")] == ["cuda:3", "cuda:1", "cpu"]
+
+
+def test_ranks_meet_under_a_new_name_whatever_the_dead_left_in_the_store():
+    store = torch.distributed.HashStore()
+    names = []
+    for _ in range(2):  # the second time, the store holds what the first left
+        with ThreadPoolExecutor(3) as threads:
+            found = {future.result() for future in [threads.submit(ranks.met, store, rank, 3) for rank in range(3)]}
+        assert len(found) == 1
+        names += found
+    assert names[0] != names[1]
 
 
 # ── stopping together ────────────────────────────────────────────────────────────────────────────────────────

@@ -147,10 +147,10 @@ class Engine:
         self.adam = Adam(self.parameters, self.rate, weight_decay=decay, epsilon=epsilon)
         self.averaged: Averaged | None = None
 
-    def look(self, step: int, *, whole: bool = False) -> Look:
-        """Batch and noise of `step`: this rank's examples, or the `whole` step's."""
+    def look(self, step: int) -> Look:
+        """Batch and noise of `step`: of this rank's examples."""
         chosen = self.order(step).to(self.device)
-        mine = slice(None) if whole else self.ranks.share(len(chosen))
+        mine = self.ranks.share(len(chosen))
         uniform = None
         if self.split.dynamic:
             shape = (len(chosen), *self.split.x.shape[1:])
@@ -302,12 +302,11 @@ class Engine:
 
     def first_not_finite(self) -> str | None:
         """The name of the first term, gradient or weight of the next step that is not finite, or None."""
-        found = self._first_here()
-        return found or "a number on another rank" if self.ranks.any(found is not None) else None
+        return self.ranks.first_said(self._first_here())
 
     def _first_here(self) -> str | None:
         self.schedule(self.step)
-        look = self.look(self.step, whole=True)
+        look = self.look(self.step)
         terms = self.bound.terms(look.batch, look.noise)
         for name, term in terms.named().items():
             if not torch.isfinite(term).all():

@@ -6,7 +6,9 @@ to the rounding of a sum.
 """
 
 import contextlib
+import math
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
 CONTRACT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 TERMS = ("elbo", "rate", "distortion")
+ANSWER_EVERY = 0.05  # seconds
 HEARD_WITHIN = 1.0  # seconds that a request to stop may wait to be heard by all
 
 
@@ -69,6 +74,16 @@ class Ranks:
     def any(self, flag: bool) -> bool:
         """Whether it is so on at least one rank."""
         return self.largest(float(flag))[0] > 0
+
+    def first_said(self, text: str | None) -> str | None:
+        """What the lowest rank that has something to say says, its first hundred bytes; None where none has."""
+        if self.world == 1:
+            return text
+        speaker = -self.largest(-float(self.rank) if text else -math.inf)[0]
+        if speaker == math.inf:
+            return None
+        own = (text or "").encode()[:100].ljust(100) if self.rank == speaker else bytes(100)
+        return bytes(map(int, self.sums(*own))).decode(errors="replace").rstrip()
 
     def average(self, tensor: Tensor) -> None:
         """Replace `tensor` by its mean over all ranks."""
@@ -153,7 +168,7 @@ def joined(device: str) -> Iterator[Ranks]:
     ours = not distributed.is_initialized()
     try:
         if ours:
-            distributed.init_process_group("nccl" if on_card else "gloo")
+            _join("nccl" if on_card else "gloo")
         yield Ranks(distributed.get_rank(), world, device if on_card else "cpu")
     except RuntimeError as error:
         if isinstance(error, VaelError) or not of_a_lost_rank(error):
@@ -162,6 +177,35 @@ def joined(device: str) -> Iterator[Ranks]:
     finally:
         if ours and distributed.is_initialized():
             distributed.destroy_process_group()
+
+
+def _join(backend: str) -> None:
+    store, rank, world = next(rendezvous("env://"))
+    mine = PrefixStore(met(store, rank, world), store)
+    distributed.init_process_group(backend, store=mine, rank=rank, world_size=world)
+
+
+def met(store: Store, rank: int, world: int) -> str:
+    """A name that these processes have in common, and that none before them had.
+
+    The elastic agent hands the store on to the processes it restarts, with the addresses of the dead in it; and how
+    often it restarted is not the same number on all machines. So rank 0 answers each rank's own name with its own.
+    """
+    own = secrets.token_hex(8)
+    if rank:
+        store.set(f"vael/rank {rank}", own)
+        name = str(store.get(f"vael/answer to {own}").decode())
+        store.set(f"vael/{name}/rank {rank}", "here")
+        return name
+    missing = set(range(1, world))
+    while missing:
+        for other in sorted(missing):
+            if store.check([f"vael/{own}/rank {other}"]):
+                missing.remove(other)
+            elif store.check([f"vael/rank {other}"]):
+                store.set(f"vael/answer to {store.get(f'vael/rank {other}').decode()}", own)
+        time.sleep(ANSWER_EVERY)
+    return own
 
 
 def of_a_lost_rank(error: RuntimeError) -> bool:
