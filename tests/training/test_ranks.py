@@ -19,7 +19,7 @@ from vael.networks import MLP
 from vael.objectives import ELBO, Capacity, FreeBits
 from vael.posteriors import GaussianPosterior
 from vael.priors import GaussianPrior
-from vael.training import Bound, Ranks, own_device, ranks
+from vael.training import Ranks, Training, own_device, ranks
 
 PROGRAM = Path(__file__).with_name("ranks_program.py")
 CASES = ("elbo", "binarised", "iwae", "half unused", "pictures", "rewound")
@@ -66,32 +66,35 @@ def test_two_processes_give_the_numbers_of_one(case, kept):
         assert torch.equal(first[name], second[name]), name  # else they would part, and decide differently
 
 
-def bound(objective=None, likelihood=None):
-    likelihood = likelihood or Bernoulli(MLP(2, [8], 6))
-    return Bound(VAE(GaussianPrior(2), likelihood, GaussianPosterior(MLP(6, [8], 4))), objective or ELBO())
+def model(likelihood=None):
+    return VAE(GaussianPrior(2), likelihood or Bernoulli(MLP(2, [8], 6)), GaussianPosterior(MLP(6, [8], 4)))
+
+
+NORMALISED = torch.nn.Sequential(torch.nn.Linear(2, 6), torch.nn.BatchNorm1d(6))
 
 
 @pytest.mark.parametrize(
-    ("made", "batch", "by", "words"),
+    ("objective", "made", "settings", "words"),
     [
-        (bound(), 10, "gradient", "a batch of 10 examples cannot be dealt out evenly to 3 processes"),
-        (bound(), 12, "em", "looks at all examples"),
-        (bound(FreeBits()), 12, "gradient", "FreeBits takes a mean over the batch"),
-        (bound(FreeBits().warmed(0.5)), 12, "gradient", "FreeBits takes a mean over the batch"),
-        (bound(Capacity().warmed(0.5)), 12, "gradient", "Capacity takes a mean over the batch"),
-        (bound(None, Gaussian(MLP(2, [8], 6), scale="optimal")), 12, "gradient", "Gaussian takes a mean"),
-        (bound(None, Bernoulli(torch.nn.Sequential(torch.nn.Linear(2, 6), torch.nn.BatchNorm1d(6)), event_shape=6)),
-         12, "gradient", "BatchNorm1d takes a mean"),
+        (ELBO(), model(), {"batch": 10}, "a batch of 10 examples cannot be dealt out evenly to 3 processes"),
+        (ELBO(), model(), {"batch": 120}, "a batch of 100 examples cannot"),
+        (ELBO(), model(), {"by": "em"}, "looks at all examples"),
+        (FreeBits(), model(), {}, "FreeBits takes a mean over the batch"),
+        (FreeBits().warmed(0.5), model(), {}, "FreeBits takes a mean over the batch"),
+        (Capacity().warmed(0.5), model(), {}, "Capacity takes a mean over the batch"),
+        (ELBO(), model(Gaussian(MLP(2, [8], 6), scale="optimal")), {}, "Gaussian takes a mean"),
+        (ELBO(), model(Bernoulli(NORMALISED, event_shape=6)), {}, "BatchNorm1d takes a mean"),
     ],
-)  # fmt: skip
-def test_what_cannot_be_dealt_out_is_refused(made, batch, by, words):
-    ranks.check_dealt(made, batch, Ranks(), by)  # one process may do it all
+)
+def test_what_cannot_be_dealt_out_is_refused(objective, made, settings, words):
+    training = Training.of({"steps": 1, "batch": 12, **settings})
+    ranks.check_dealt(objective, made, training, 100, Ranks())  # one process may do it all
     with pytest.raises(RecipeError, match=words):
-        ranks.check_dealt(made, batch, Ranks(1, 3), by)
+        ranks.check_dealt(objective, made, training, 100, Ranks(1, 3))
 
 
 def test_what_can_be_dealt_out_is_taken():
-    ranks.check_dealt(bound(), 12, Ranks(1, 3), "gradient")
+    ranks.check_dealt(ELBO(), model(), Training(steps=1, batch=12), 100, Ranks(1, 3))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 12])

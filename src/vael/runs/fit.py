@@ -30,6 +30,7 @@ from vael.training import (
     Progress,
     Ranks,
     Training,
+    check_dealt,
     check_gradient,
     is_first,
     joined,
@@ -124,14 +125,16 @@ def fit(
     device = own_device(device)
     check_device(device)
     folder = RunFolder(next_folder(plan.data.name) if output is None else output)
-    with joined(device) as ranks, writing(folder, ranks):
-        there = standing(folder, plan.recipe, ranks)
-        if there == "finished":
-            return _finished(plan, folder, plan.model.to(device))
-        if there == "new":
-            ranks.by_first(lambda: folder.begin(plan.recipe, plan.data.schema))
-        watch({"event": "plan", "plan": plan, "folder": folder})
-        return _train(plan, folder, watch, device=device, ranks=ranks, resuming=there == "unfinished")
+    with joined(device) as ranks:
+        check_dealt(plan.objective, plan.model, plan.training, len(plan.data.split("train")), ranks)
+        with writing(folder, ranks):
+            there = standing(folder, plan.recipe, ranks)
+            if there == "finished":
+                return _finished(plan, folder, plan.model.to(device))
+            if there == "new":
+                ranks.by_first(lambda: folder.begin(plan.recipe, plan.data.schema))
+            watch({"event": "plan", "plan": plan, "folder": folder})
+            return _train(plan, folder, watch, device=device, ranks=ranks, resuming=there == "unfinished")
 
 
 def planned(data: object, *, watch: Watch = nothing, **options: Any) -> Plan:

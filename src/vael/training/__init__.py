@@ -2,7 +2,7 @@
 
 from vael.training.checkpoint import Progress, load_checkpoint, restore, snapshot
 from vael.training.engine import Bound, Engine, check_gradient
-from vael.training.ranks import Nowhere, Ranks, is_first, joined, launched, own_device, restarted
+from vael.training.ranks import Nowhere, Ranks, check_dealt, is_first, joined, launched, own_device, restarted
 from vael.training.settings import Training
 from vael.training.together import Together
 from vael.training.train import Keeper, Outcome, train
@@ -17,6 +17,7 @@ __all__ = [
     "Ranks",
     "Together",
     "Training",
+    "check_dealt",
     "check_gradient",
     "is_first",
     "joined",

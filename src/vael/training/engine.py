@@ -117,13 +117,13 @@ class Engine:
         ranks: Ranks = ALONE,
     ) -> None:
         check_gradient(objective, model.posterior)
+        check_dealt(objective, model, training, len(split), ranks)
         self.model, self.split, self.training, self.seed, self.say = model, split, training, seed, say
         self.device, self.ranks = next(model.parameters()).device, ranks
         batch = len(split) if training.by == "em" else min(training.batch, len(split))
         self.order = Order(len(split), batch, seed, split.blocks)
         self.share = torch.ones((), device=self.device)
         self.bound = Bound(model, objective if training.warm_up <= 0 else objective.warmed(self.share)).to(self.device)
-        check_dealt(self.bound, batch, ranks, training.by)
         self.layout = torch.contiguous_format
         if any(parameter.dim() == 4 for parameter in model.parameters()):
             self.layout = torch.channels_last  # in which convolutions are faster, forward and backward

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -25,6 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from vael.errors import Interrupted, RecipeError, VaelError
 from vael.evaluation import Bounds
 from vael.training.capture import unmoved
+from vael.training.settings import Training
 
 if TYPE_CHECKING:
     from vael.training.engine import Bound, Look
@@ -173,7 +174,10 @@ def joined(device: str) -> Iterator[Ranks]:
     except RuntimeError as error:
         if isinstance(error, VaelError) or not of_a_lost_rank(error):
             raise
-        raise Interrupted(f"another rank was lost ({str(error).splitlines()[0]}).") from error
+        raise Interrupted(
+            f"another rank was lost ({str(error).splitlines()[0]}).\n"
+            f"  Give the same command again, or let torchrun do so with --max-restarts."
+        ) from error
     finally:
         if ours and distributed.is_initialized():
             distributed.destroy_process_group()
@@ -284,19 +288,23 @@ class Averaged:
         return found
 
 
-def check_dealt(bound: "Bound", batch: int, ranks: Ranks, by: str) -> None:
-    """Raise RecipeError where a batch cannot be dealt out to the ranks, or a share of it would say something else."""
+def check_dealt(objective: object, model: nn.Module, training: Training, examples: int, ranks: Ranks) -> None:
+    """Raise RecipeError where a batch cannot be dealt out to the ranks, or a share of it would say something else.
+
+    examples: Those to learn from; a batch holds no more.
+    """
     if ranks.world == 1:
         return
-    if by == "em":
+    if training.by == "em":
         raise RecipeError("training by em: looks at all examples in every step. Fit by one process.")
+    batch = min(training.batch, examples)
     if batch % ranks.world:
         near = max(ranks.world, batch - batch % ranks.world)
         raise RecipeError(
             f"ranks: a batch of {batch} examples cannot be dealt out evenly to {ranks.world} processes.\n"
             f"  Use --batch {near} or {near + ranks.world}."
         )
-    who = joins_examples(bound)
+    who = joins_examples(objective, model)
     if who:
         raise RecipeError(
             f"ranks: {who} takes a mean over the batch, of which each of {ranks.world} processes sees a part only.\n"
@@ -304,14 +312,13 @@ def check_dealt(bound: "Bound", batch: int, ranks: Ranks, by: str) -> None:
         )
 
 
-def joins_examples(bound: "Bound") -> str | None:
-    """What in a bound makes an example's value depend on the others of its batch, by name; None if nothing does."""
-    objective: Any = bound.objective
+def joins_examples(objective: object, model: nn.Module) -> str | None:
+    """What makes an example's value depend on the others of its batch, by name; None if nothing does."""
     while objective is not None:
         if getattr(objective, "joins_examples", False):
             return type(objective).__name__
         objective = getattr(objective, "of", None)
-    for module in bound.modules():
+    for module in model.modules():
         if getattr(module, "joins_examples", False) or isinstance(module, _BatchNorm):
             return type(module).__name__
     return None
