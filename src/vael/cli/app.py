@@ -72,5 +72,6 @@ def told(error: Exception) -> int:
         traceback.print_exc()
         print("vael: this is a mistake in vael itself; please report it with the lines above.", file=sys.stderr)
         return FAILED
-    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    rank = os.environ.get("RANK", "0")
+    print(f"{'' if rank == '0' else f'rank {rank}: '}{type(error).__name__}: {error}", file=sys.stderr)
     return INTERRUPTED if isinstance(error, Interrupted) else FAILED

@@ -39,7 +39,8 @@ def encode(
     from vael.data import Schema
     from vael.data.outputs import write_columns
     from vael.runs import load
-    from vael.runs.bulk import is_folder, own_device, tasks_of
+    from vael.runs.bulk import is_folder, tasks_of
+    from vael.training import own_device
 
     if is_folder(output):
         found = load(run, device=own_device(device))

@@ -57,7 +57,8 @@ def evaluate(
     from vael.cli.show import note, say, say_json
     from vael.cli.write import in_bulk, in_one_file, whole
     from vael.runs import load
-    from vael.runs.bulk import is_folder, own_device, tasks_of
+    from vael.runs.bulk import is_folder, tasks_of
+    from vael.training import own_device
 
     if output is not None:
         if not is_folder(output) or sandwich or gaps or max_examples is not None:

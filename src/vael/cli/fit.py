@@ -55,6 +55,7 @@ def fit(
     Examples: vael fit digits
               vael fit people.csv --latent 8 --column age=real --ignore id
               vael fit --resume -o runs/digits-1
+              torchrun --nproc-per-node 2 -m vael fit digits -o runs/digits-1
 
     Parameters
     ----------
@@ -141,6 +142,7 @@ def fit(
     from vael.runs import resume as resume_run
     from vael.runs.fit import nothing
     from vael.runs.several import fit_seeds, spread
+    from vael.training import is_first
 
     watch = nothing if quiet else Watcher()
     aim = said(draws=draws, beta=beta)
@@ -175,6 +177,8 @@ def fit(
                 say_json(told.to_json())
             return
         run = fit_run(**arguments)
+    if not is_first():  # a rank of torchrun's: the first speaks for all
+        return
     say(f"run         {run.folder}")
     if not quiet:
         note(f"next        vael evaluate {run.folder}    vael sample {run.folder} -n 64")

@@ -39,7 +39,8 @@ def reconstruct(
     from vael.cli.write import default_output, in_bulk, in_one_file, whole, write
     from vael.data import originals
     from vael.runs import load
-    from vael.runs.bulk import is_folder, own_device, tasks_of
+    from vael.runs.bulk import is_folder, tasks_of
+    from vael.training import own_device
 
     if is_folder(output):
         found = load(run, device=own_device(device))

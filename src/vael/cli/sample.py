@@ -39,7 +39,8 @@ def sample(
     from vael.cli.show import say, say_json
     from vael.cli.write import default_output, in_bulk, in_one_file, write
     from vael.runs import load
-    from vael.runs.bulk import is_folder, own_device, sampling_tasks
+    from vael.runs.bulk import is_folder, sampling_tasks
+    from vael.training import own_device
 
     if is_folder(output):
         found = load(run, device=own_device(device))

@@ -73,6 +73,11 @@ class Gaussian(Continuous):
         """Log of the learned scale that does not depend on z, shape `()` or `(*event)`."""
         return QUICKER * self.slow_scale
 
+    @property
+    def joins_examples(self) -> bool:
+        """Whether an example's density depends in training on the others of its batch."""
+        return self.scale == "optimal"
+
     def width(self) -> int:
         return 2 if self.scale == "per_example" else 1
 

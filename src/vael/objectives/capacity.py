@@ -1,7 +1,7 @@
 """A rate that is held at a set value."""
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ class Capacity:
     Source: Burgess et al. 2018, Understanding disentangling in β-VAE, eq. 8 (arXiv 1804.03599).
     """
 
+    joins_examples: ClassVar[bool] = True
     capacity: float | Tensor = 25.0
     weight: float = 10.0
     draws: int = 1

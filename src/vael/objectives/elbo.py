@@ -16,6 +16,7 @@ class Objective(Protocol):
 
     One that differentiates by the score function says `reparameterised = False` and gets draws without a gradient.
     `paths` are the kinds of draws its gradient is right for, see `Posterior.path`; all but "none" where it is silent.
+    One that values an example by the others of its batch too says `joins_examples = True`.
     """
 
     @property

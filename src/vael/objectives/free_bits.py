@@ -1,6 +1,7 @@
 """The bound with a floor under the rate of each unit."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ class FreeBits:
     Source: Kingma et al. 2016, Improved variational inference with inverse autoregressive flow (arXiv 1606.04934).
     """
 
+    joins_examples: ClassVar[bool] = True
     bits: float = 0.25
     draws: int = 1
 

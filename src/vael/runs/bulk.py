@@ -66,11 +66,6 @@ def is_folder(path: Path | None) -> TypeGuard[Path]:
     return path is not None and (path.is_dir() or not path.suffix)
 
 
-def own_device(device: str) -> str:
-    """The graphics card of this rank under torchrun, where `device` asks for one."""
-    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
-
-
 # ── what is to be done ───────────────────────────────────────────────────────────────────────────────────────
 
 

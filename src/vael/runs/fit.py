@@ -14,7 +14,6 @@ from vael.data.streamed import Opened
 from vael.data.understand import understand
 from vael.errors import Interrupted, RecipeError, TrainingError
 from vael.evaluation import bounds
-from vael.files import sole_writer
 from vael.inference import begin_at
 from vael.likelihoods import Likelihood, Mixed
 from vael.models import VAE
@@ -24,15 +23,22 @@ from vael.runs import auto
 from vael.runs.folder import RunFolder, next_folder
 from vael.runs.recipe import MODEL, build, build_model, describe, describe_model, takes, with_settings
 from vael.runs.run import Run, check_device, reread
+from vael.runs.shared import check_named, keeper, standing, writing
 from vael.runs.source import Whole, opened
 from vael.training import (
+    ALONE,
     Engine,
     Member,
     Outcome,
     Progress,
+    Ranks,
     Training,
+    check_dealt,
     check_gradient,
+    is_first,
+    joined,
     load_checkpoint,
+    own_device,
     train_together,
 )
 
@@ -101,7 +107,10 @@ def fit(
     stream: Read the training rows of .parquet or .feather files as they are needed, so that memory does not grow with
         them; see docs/streaming.md.
     settings: Dotted recipe keys, such as {"likelihood.scale": "per_example"}.
-    training: Keywords of `vael.Training`, and `epochs`. watch: Called with every event, for progress.
+    training: Keywords of `vael.Training`, and `epochs`. watch: Called with every event, for progress; by rank 0 alone.
+
+    Under torchrun all processes train one model, and an unfinished run of the same recipe in `output` is gone on with;
+    see docs/scale.md.
 
     Raises DataError, RecipeError before training; TrainingError, Interrupted during it, the run being kept.
     """
@@ -109,18 +118,28 @@ def fit(
         kinds=kinds, ignore=ignore, label=label, missing=missing, split=split, resize=resize, features=features,
         stream=stream, schema=schema,
     )  # fmt: skip
+    check_named(output)
+    watch = watch if is_first() else nothing
     source = opened(data, reading, seed)
     plan = resolve(
         source, latent=latent, likelihood=likelihood, binarize=binarize, prior=prior, posterior=posterior,
         objective=objective, model=model, reading=reading, seed=seed, settings=settings or {}, training=training,
         watch=watch,
     )  # fmt: skip
+    device = own_device(device)
     check_device(device)
     folder = RunFolder(next_folder(plan.data.name) if output is None else output)
-    with sole_writer(folder.path):
-        folder.begin(plan.recipe, plan.data.schema)
-        watch({"event": "plan", "plan": plan, "folder": folder})
-        return _train(plan, folder, watch, device=device)
+    with joined(device) as ranks:
+        check_dealt(plan.objective, plan.model, plan.training, len(plan.data.split("train")), ranks)
+        with writing(folder, ranks):
+            there = standing(folder, plan.recipe, ranks)
+            if there == "finished":
+                plan.model.to(device)
+                return with_best(plan, folder)
+            if there == "new":
+                ranks.by_first(lambda: folder.begin(plan.recipe, plan.data.schema))
+            watch({"event": "plan", "plan": plan, "folder": folder})
+            return _train(plan, folder, watch, device=device, ranks=ranks, resuming=there == "unfinished")
 
 
 def planned(data: object, *, watch: Watch = nothing, **options: Any) -> Plan:
@@ -144,10 +163,11 @@ def resume(
 
     data: Only for a run fitted on data in memory. Raises DataError when the data are not those of the run.
     """
-    folder = RunFolder(run)
+    folder, device = RunFolder(run), own_device(device)
+    watch = watch if is_first() else nothing
     check_device(device)
     folder.read_manifest()  # before a lock is put into a folder that is no run
-    with sole_writer(folder.path):
+    with joined(device) as ranks, writing(folder, ranks):
         recipe, schema = folder.read()
         if folder.read_manifest()["state"] == "finished":
             raise RecipeError(
@@ -155,7 +175,7 @@ def resume(
             )
         plan = plan_of(recipe, reread(recipe, schema, data), modules)
         watch({"event": "plan", "plan": plan, "folder": folder})
-        return _train(plan, folder, watch, device=device, resuming=True)
+        return _train(plan, folder, watch, device=device, ranks=ranks, resuming=True)
 
 
 def plan_of(recipe: dict[str, Any], data: Data, modules: Mapping[str, Any] | None = None) -> Plan:
@@ -351,16 +371,18 @@ def begin_em(model: VAE, split: Split, seed: int) -> None:
     begin_at(model, split, seed=seed)
 
 
-def _train(plan: Plan, folder: RunFolder, watch: Watch, *, device: str, resuming: bool = False) -> Run:
-    member = member_of(plan, folder, watch, device=device, resuming=resuming)
+def _train(plan: Plan, folder: RunFolder, watch: Watch, *, device: str, ranks: Ranks, resuming: bool = False) -> Run:
+    member = member_of(plan, folder, watch, device=device, ranks=ranks, resuming=resuming)
     try:
         (ending,) = train_together([member])
     except KeyboardInterrupt as error:
         ending = Interrupted(str(error))
-    return finished(plan, folder, ending, watch)
+    return finished(plan, folder, ending, watch, ranks=ranks)
 
 
-def member_of(plan: Plan, folder: RunFolder, watch: Watch, *, device: str, resuming: bool = False) -> Member:
+def member_of(
+    plan: Plan, folder: RunFolder, watch: Watch, *, device: str, ranks: Ranks = ALONE, resuming: bool = False
+) -> Member:
     """All that training a plan takes, from its beginning or from the folder's last checkpoint."""
 
     def say(text: str) -> None:
@@ -369,28 +391,35 @@ def member_of(plan: Plan, folder: RunFolder, watch: Watch, *, device: str, resum
     def report(line: dict[str, Any]) -> None:
         watch({"event": "line", "line": line, "steps": plan.training.steps})
 
-    split = plan.data.split("train").to(device)
-    engine = Engine(plan.model.to(device), plan.objective, split, plan.training, seed=plan.recipe["seed"], say=say)
+    split, model, seed = plan.data.split("train").to(device), plan.model.to(device), plan.recipe["seed"]
+    engine = Engine(model, plan.objective, split, plan.training, seed=seed, say=say, ranks=ranks)
     progress, elapsed = Progress(), 0.0
     if resuming:
         progress, elapsed = _continue(engine, folder)
         watch({"event": "resumed", "step": engine.step})
     validation = plan.data.splits["validation"].settled(seed=0).to(device)
-    return Member(engine, validation, folder, progress, report, elapsed)
+    return Member(engine, validation, keeper(folder, ranks), progress, report, elapsed)
 
 
-def finished(plan: Plan, folder: RunFolder, ending: Ending, watch: Watch) -> Run:
+def finished(plan: Plan, folder: RunFolder, ending: Ending, watch: Watch, *, ranks: Ranks = ALONE) -> Run:
     """The run after its training, whose ending is written down; raises it where it is no good one."""
     seed = plan.recipe["seed"]
     if isinstance(ending, Interrupted):
-        folder.write_manifest("interrupted", seed=seed)
+        if ranks.first:
+            folder.write_manifest("interrupted", seed=seed)
         raise Interrupted(f"{folder}: {ending}\n  Go on with: vael fit --resume -o {folder}") from ending
     if isinstance(ending, TrainingError):
-        folder.write_manifest("failed", seed=seed)
+        if ranks.first:
+            folder.write_manifest("failed", seed=seed)
         raise ending
-    folder.write_manifest("finished", seed=seed)
+    ranks.by_first(lambda: folder.write_manifest("finished", seed=seed))
     watch({"event": "finished", "outcome": ending, "folder": folder})
     alone(plan.model)
+    return with_best(plan, folder)
+
+
+def with_best(plan: Plan, folder: RunFolder) -> Run:
+    """The plan's model with the weights that the folder kept."""
     plan.model.load_state_dict(folder.weights())
     plan.model.eval()
     return Run(folder, plan.model, plan.data.schema, plan.recipe, plan.data)
@@ -408,5 +437,5 @@ def _continue(engine: Engine, folder: RunFolder) -> tuple[Progress, float]:
     begun = folder.checkpoint.exists() or any(line.get("step") for line in folder.lines())
     progress = load_checkpoint(folder.checkpoint, engine) if begun else Progress()
     lines = [line for line in folder.lines() if line.get("step", 0) <= engine.step]
-    folder.cut_history(engine.step)
+    engine.ranks.by_first(lambda: folder.cut_history(engine.step))
     return progress, max((line.get("seconds", 0.0) for line in lines), default=0.0)

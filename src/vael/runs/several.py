@@ -15,7 +15,7 @@ from vael.runs.fit import Plan, Watch, finished, member_of, nothing, plan_of, pl
 from vael.runs.folder import RunFolder, next_folder
 from vael.runs.run import Run, check_device, load, reread
 from vael.runs.same import refuse_other
-from vael.training import train_together
+from vael.training import launched, train_together
 
 
 def fit_seeds(
@@ -95,6 +95,8 @@ def fit_several(
     Raises RecipeError when a folder holds a run of another recipe, DataError when one of other data; Interrupted and
     TrainingError when all have been kept.
     """
+    if launched():
+        raise RecipeError(f"{who}: is trained side by side by one process; start it without torchrun.")
     check_device(device)
     runs: dict[Path, Run] = {}
     waiting: dict[Path, tuple[Plan, bool]] = {}

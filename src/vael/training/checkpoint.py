@@ -26,7 +26,8 @@ class Progress:
 
 
 def snapshot(engine: Engine, progress: Progress) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The run's state now, copied: weights, moments, monitors; and its counters."""
+    """The run's state now, copied: weights, moments, monitors; and its counters. Asked of all ranks, alike on all."""
+    engine.pool()
     tensors = {f"model.{name}": value.detach().clone() for name, value in engine.model.state_dict().items()}
     for moment in MOMENTS:
         for name, value in zip(engine.names, getattr(engine.adam, moment), strict=True):

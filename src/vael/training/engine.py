@@ -20,6 +20,7 @@ from vael.posteriors.base import Posterior
 from vael.training.adam import Adam
 from vael.training.capture import CUDAGraph, compiled, foreign, quick, traced, unmoved
 from vael.training.order import Order
+from vael.training.ranks import ALONE, Averaged, Ranks, check_dealt
 from vael.training.schedules import learning_rate_at, warm_up_share
 from vael.training.settings import Training
 
@@ -100,6 +101,9 @@ class Engine:
 
     capture: Whether, after some steps, the step is recorded and replayed (see `capture.py`): on a CPU its gradient, if
         it then gives the very same bits; on a CUDA device all of it, as a graph. `say` is told where that cannot be.
+    ranks: The processes that share each batch. Several see every example once between them, follow the mean of their
+        gradients, and take every step eagerly, `compile` or not.
+    Raises RecipeError where the objective's gradient would be wrong, or a batch cannot be shared.
     """
 
     def __init__(
@@ -112,10 +116,12 @@ class Engine:
         seed: int,
         capture: bool = True,
         say: Callable[[str], None] = lambda text: None,
+        ranks: Ranks = ALONE,
     ) -> None:
         check_gradient(objective, model.posterior)
+        check_dealt(objective, model, training, len(split), ranks)
         self.model, self.split, self.training, self.seed, self.say = model, split, training, seed, say
-        self.device = next(model.parameters()).device
+        self.device, self.ranks = next(model.parameters()).device, ranks
         batch = len(split) if training.by == "em" else min(training.batch, len(split))
         self.order = Order(len(split), batch, seed, split.blocks)
         self.share = torch.ones((), device=self.device)
@@ -124,6 +130,7 @@ class Engine:
         if any(parameter.dim() == 4 for parameter in model.parameters()):
             self.layout = torch.channels_last  # in which convolutions are faster, forward and backward
             nn.Module.to(model, memory_format=self.layout)  # type: ignore[call-overload]
+        ranks.as_first(model.state_dict().values())
         self.rate = torch.tensor(training.learning_rate, device=self.device)
         self.learn_all_but([name for name, parameter in model.named_parameters() if not parameter.requires_grad])
         self.step, self.slowdown, self.since_reset = 0, 1.0, 0
@@ -140,17 +147,21 @@ class Engine:
         decay, epsilon = self.training.weight_decay, self.training.epsilon
         self.replay: Callable[[Look], None] | None = None
         self.adam = Adam(self.parameters, self.rate, weight_decay=decay, epsilon=epsilon)
+        self.averaged: Averaged | None = None
 
     def look(self, step: int) -> Look:
-        """Batch and noise of `step`."""
+        """Batch and noise of `step`: of this rank's examples."""
         chosen = self.order(step).to(self.device)
+        mine = self.ranks.share(len(chosen))
         uniform = None
         if self.split.dynamic:
             shape = (len(chosen), *self.split.x.shape[1:])
             generator = stream(self.seed, step, purpose="binarise", device=self.device)
             uniform = torch.rand(shape, generator=generator, device=self.device)
         noise = self.model.noise(self.bound.objective.draws, len(chosen), seed=self.seed, step=step)
-        batch = self.split.batch(chosen, uniform)
+        if self.ranks.world > 1:
+            noise = Noise(tuple(latent[:, mine] for latent in noise.latents))
+        batch = self.split.batch(chosen[mine], None if uniform is None else uniform[mine])
         if self.layout is torch.channels_last and batch.x.dim() == 4:
             batch = replace(batch, x=batch.x.contiguous(memory_format=self.layout))
         return Look(batch, noise)
@@ -188,7 +199,7 @@ class Engine:
         if self.replay is not None:
             self.replay(look)
         else:
-            self.update(self.gradients(look))
+            self.update(self.gradients(look) if self.ranks.world == 1 else self._averaged_gradients(look))
             self.eager_steps += 1
 
     def update(self, gradients: Sequence[Tensor | None]) -> None:
@@ -220,8 +231,16 @@ class Engine:
             loss = -value.mean()
         return torch.autograd.grad(loss, taken, allow_unused=True)
 
+    def _averaged_gradients(self, look: Look) -> Sequence[Tensor | None]:
+        """The gradient of the whole step's loss, from the shares of all ranks."""
+        if self.averaged is None:
+            self.averaged = Averaged(self.bound, dict(zip(self.names, self.parameters, strict=True)), look)
+        return self.averaged(look, precision=self.training.precision)
+
     def _time_to_capture(self) -> bool:
-        """At once where it was asked for; else when it is likely to pay, and never twice."""
+        """At once where it was asked for; else when it is likely to pay; never twice, and never among ranks."""
+        if self.ranks.world > 1:
+            return False
         if self.training.compile:
             return self.eager_steps == 0
         return self.capture and self.eager_steps == EAGER_STEPS and self.training.steps - self.step >= PAYING_STEPS
@@ -290,8 +309,13 @@ class Engine:
             return None
         return torch.clamp(norm / self.training.clip, min=1.0)
 
+    def pool(self) -> None:
+        """Let every rank's monitor hold the mean of all."""
+        self.ranks.average(self.bound.monitor)
+
     def means(self) -> dict[str, float]:
         """Mean objective, elbo, rate and distortion of the steps since the last call, in the user's units; one read."""
+        self.pool()
         objective, rate, distortion = (self.bound.monitor / max(self.since_reset, 1)).tolist()
         self.bound.monitor.zero_()
         self.since_reset = 0
@@ -305,6 +329,9 @@ class Engine:
 
     def first_not_finite(self) -> str | None:
         """The name of the first term, gradient or weight of the next step that is not finite, or None."""
+        return self.ranks.first_said(self._first_here())
+
+    def _first_here(self) -> str | None:
         self.schedule(self.step)
         look = self.look(self.step)
         terms = self.bound.terms(look.batch, look.noise)

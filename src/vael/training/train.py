@@ -19,6 +19,7 @@ from vael.memory import keep_freed_memory
 from vael.noise import Noise
 from vael.training.checkpoint import Progress, restore, snapshot
 from vael.training.engine import Engine
+from vael.training.ranks import Halt
 from vael.training.together import Together
 
 MOST_REWINDS = 5
@@ -133,7 +134,8 @@ def course(member: Member, stop: threading.Event) -> Generator[None, None, Outco
     """
     engine, validation, keeper, progress = member.engine, member.validation, member.keeper, member.progress
     training, started = engine.training, time.perf_counter() - member.elapsed
-    noise = fixed_noise(engine.model, validation) if len(validation) else None
+    held_out = Validation.of(engine, validation)
+    halted = Halt(engine.ranks, stop)
     good = snapshot(engine, progress)
     if engine.step == 0:
         keeper.keep_checkpoint(*good)
@@ -142,7 +144,7 @@ def course(member: Member, stop: threading.Event) -> Generator[None, None, Outco
         yield
         # Evaluate before obeying a stop: a resumed run must find the evaluations of an uninterrupted one.
         if engine.step % training.evaluate_every == 0 or engine.step == training.steps:
-            line = measure(engine, validation, noise, round(time.perf_counter() - started, 3))
+            line = measure(engine, held_out, round(time.perf_counter() - started, 3))
             if is_finite(engine, line):
                 select(engine, line, progress, keeper)
                 keeper.keep_line(line)
@@ -151,7 +153,7 @@ def course(member: Member, stop: threading.Event) -> Generator[None, None, Outco
             good = snapshot(engine, progress)
             keeper.keep_checkpoint(*good)
             member.report(line)
-        if stop.is_set() and engine.step < training.steps:
+        if halted() and engine.step < training.steps:
             keeper.keep_checkpoint(*snapshot(engine, progress))
             raise Interrupted(f"stopped after step {engine.step} of {training.steps}; nothing is lost.")
     reason = (
@@ -168,7 +170,30 @@ def impatient(engine: Engine, progress: Progress) -> bool:
     return patience > 0 and progress.evaluations_since_best >= patience
 
 
-def measure(engine: Engine, validation: Split, noise: Noise | None, seconds: float) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Validation:
+    """This rank's part of the examples that a run is judged by, and their noise; None where there are none to judge."""
+
+    part: Split
+    noise: Noise | None
+
+    @staticmethod
+    def of(engine: Engine, split: Split) -> "Validation | None":
+        """The part of `split` that falls to the engine's rank."""
+        if not len(split):
+            return None
+        mine = split
+        if engine.ranks.world > 1:
+            mine = split.rows(torch.arange(len(split), device=split.x.device)[engine.ranks.share(len(split))])
+        return Validation(mine, fixed_noise(engine.model, mine) if len(mine) else None)
+
+    def means(self, engine: Engine) -> dict[str, float]:
+        """Mean elbo, rate and distortion over all examples of all ranks."""
+        found = None if self.noise is None else bounds(engine.model, self.part, noise=self.noise)
+        return engine.ranks.means(found)
+
+
+def measure(engine: Engine, validation: Validation | None, seconds: float) -> dict[str, Any]:
     """One line of history: what was optimised, and the bound at β = 1, on training and validation examples."""
     line: dict[str, Any] = {
         "step": engine.step,
@@ -178,8 +203,8 @@ def measure(engine: Engine, validation: Split, noise: Noise | None, seconds: flo
         "learning_rate": float(engine.rate),
         "train": engine.means(),
     }
-    if noise is not None:
-        line["validation"] = bounds(engine.model, validation, noise=noise).means
+    if validation is not None:
+        line["validation"] = validation.means(engine)
     return line
 
 
