@@ -1,13 +1,19 @@
 """Several fits of one recipe, side by side."""
 
+import copy
 import json
 
 import numpy as np
 import pytest
+import torch
 
 import vael
 from vael.cli.app import run as command
 from vael.errors import RecipeError, TrainingError
+from vael.likelihoods import Gaussian
+from vael.networks import MLP
+from vael.posteriors import GaussianPosterior
+from vael.priors import GaussianPrior
 from vael.runs import several
 from vael.runs.several import fit_seeds, spread
 
@@ -87,3 +93,18 @@ def test_the_command_tells_the_spread(tmp_path, capsys):
     found = json.loads(last)
     assert found["runs"] == [str(tmp_path / "all" / f"seed-{seed}") for seed in range(2)]
     assert found["elbo"]["value"] == pytest.approx(np.mean(found["elbos"]))
+
+
+def test_a_model_by_hand_is_copied_for_each(tmp_path):
+    model = vael.VAE(GaussianPrior(2), Gaussian(MLP(2, [8], 3), scale=0.5), GaussianPosterior(MLP(3, [8], 4)))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    quick = {"steps": 20, "evaluate_every": 10}
+    for run in fit_seeds(rows(), seeds=2, output=tmp_path / "all", model=model, **quick):
+        seed = run.recipe["seed"]
+        copied = copy.deepcopy(model)
+        alone = vael.fit(rows(), seed=seed, output=tmp_path / f"alone-{seed}", model=copied, **quick)
+        for name, value in run.folder.weights().items():
+            assert torch.equal(run.model.state_dict()[name], value)
+            np.testing.assert_allclose(alone.model.state_dict()[name], value, atol=1e-4)  # float32, other sums
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])

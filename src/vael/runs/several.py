@@ -1,6 +1,7 @@
 """Several runs on the same data, trained side by side: the seeds of one recipe, the places of a curve."""
 
 import contextlib
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,7 +28,9 @@ def fit_seeds(
     of all of them.
 
     seeds: How many, from `seed` on. output: Where the runs go; runs that stand there are taken up where they ended.
-    options: Any other keyword of `vael.fit`. Raises as it does; RecipeError for fewer than two seeds.
+    options: Any other keyword of `vael.fit`; of a `model`, each run trains a copy, from the weights it has.
+
+    Raises as `vael.fit` does; RecipeError for fewer than two seeds.
     """
     if not (isinstance(seeds, int) and seeds >= 2):
         raise RecipeError(f"fit: seeds must be a whole number of at least 2, got {seeds!r}.")
@@ -98,6 +101,7 @@ def fit_several(
     if launched():
         raise RecipeError(f"{who}: is trained side by side by one process; start it without torchrun.")
     check_device(device)
+    given = {name: common[name] for name in ("model", "objective") if name in common}
     runs: dict[Path, Run] = {}
     waiting: dict[Path, tuple[Plan, bool]] = {}
     with contextlib.ExitStack() as held:
@@ -107,7 +111,9 @@ def fit_several(
             if stands:
                 recipe, schema = folder.read()
                 known = reread(recipe, schema, data)  # other data are refused, whatever state the run is in
-            plan = planned(data, watch=watch, **{**common, **own})
+            # A model or an objective handed in is trained, and may keep state: each run has its own.
+            options = common | copy.deepcopy(given) | dict(own)
+            plan = planned(data, watch=watch, **options)
             if stands:
                 refuse_other(folder, plan.recipe, plan.data.schema, who)
                 if folder.state == "finished":
