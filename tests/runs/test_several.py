@@ -108,3 +108,8 @@ def test_a_model_by_hand_is_copied_for_each(tmp_path):
             np.testing.assert_allclose(alone.model.state_dict()[name], value, atol=1e-4)  # float32, other sums
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_the_command_does_not_resume_one_run_in_place_of_several(tmp_path, capsys):
+    assert command(["fit", "--resume", "--seeds", "2", "-o", str(tmp_path / "all")]) == 1
+    assert "leave out --seeds" in capsys.readouterr().err

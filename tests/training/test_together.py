@@ -106,7 +106,15 @@ def test_what_cannot_be_one_model_is_refused_in_words():
         Together(engines_of([IWAE(5), IWAE(6)]))
     with pytest.raises(RecipeError, match="objectives are of different kinds"):
         Together(engines_of([ELBO(), Beta(2.0)]))
+    with pytest.raises(RecipeError, match="a compiled step is one model's"):
+        Together(engines_of([ELBO(), ELBO()], compile=True))
+    with pytest.raises(RecipeError, match="differ in precision"):
+        Together([engines_of([ELBO()])[0], engines_of([ELBO()], precision="bf16")[0]])
     narrow = engines_of([ELBO()])[0]
+    fixed = engines_of([ELBO()])[0]
+    fixed.learn_all_but(fixed.names[:1])
+    with pytest.raises(RecipeError, match="or in which parameters are learned"):
+        Together([narrow, fixed])
     with torch.random.fork_rng(devices=[]):
         other = VAE(GaussianPrior(3), Gaussian(MLP(3, [8], 5), scale="optimal"), GaussianPosterior(MLP(5, [8], 6)))
     wide = Engine(other.double(), ELBO(), split_of(rows(0)), Training(steps=9, batch=16), seed=0)

@@ -156,7 +156,7 @@ def fit(
         "resize": resize, "features": features,
     }  # fmt: skip
     if resume:
-        refuse_with_resume({*aim, *asked, *said(**about, set=set_, recipe=recipe, stream=stream or None)})
+        refuse_with_resume({*aim, *asked, *said(**about, set=set_, recipe=recipe, stream=stream or None, seeds=seeds)})
         run = resume_run(output or latest_folder(unfinished=True), data=data, device=device, watch=watch)
     else:
         name, _, arm = (recipe or "").partition(":")
@@ -206,7 +206,8 @@ def refuse_with_resume(given: set[str]) -> None:
     """Raise RecipeError when an option would change a run that only goes on."""
     if given:
         names = ", ".join(sorted(f"--{name.replace('_', '-')}" for name in given))
-        raise RecipeError(f"--resume goes on with the recipe as it is; leave out {names}, or fit a new run.")
+        of_many = " Several seeds go on with the command that began them and its -o." if "seeds" in given else ""
+        raise RecipeError(f"--resume goes on with the recipe as it is; leave out {names}, or fit a new run.{of_many}")
 
 
 def summary(run: object) -> dict[str, object]:

@@ -92,7 +92,9 @@ def log_normal_cdf(t: Tensor) -> Tensor:
     far = torch.clamp(t, max=end)
     inverse = far.square().reciprocal()
     series = _log_density(far) - torch.log(-far) + torch.log1p(-inverse * (1 - 3 * inverse * (1 - 5 * inverse)))
-    tail = 0.5 * torch.special.erfc(torch.clamp(t, min=end).abs() * math.sqrt(0.5))  # Φ(−|t|)
+    close = torch.clamp(t, min=end)
+    away = torch.where(close < 0, -close, close)  # |t|, but for its slope at 0, which abs takes for none
+    tail = 0.5 * torch.special.erfc(away * math.sqrt(0.5))  # Φ(−|t|)
     # Far right the tail is no number, and its logarithm's slope none even where it is left out.
     near = torch.where(t < 0, torch.log(torch.clamp(tail, min=torch.finfo(t.dtype).tiny)), torch.log1p(-tail))
     return torch.where(t > end, near, series)

@@ -26,6 +26,9 @@ class Adam:
     ) -> None:
         self.parameters, self.rate = list(parameters), rate
         self.weight_decay, self.epsilon = weight_decay, epsilon
+        for parameter in self.parameters:
+            if torch.empty_like(parameter).stride() != parameter.stride():  # has gaps, in which the kernel would write
+                parameter.data = parameter.detach().contiguous()
         self.count = torch.zeros((), dtype=torch.float32, device=rate.device)
         self.exp_avg = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
         self.exp_avg_sq = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
@@ -54,8 +57,8 @@ class Adam:
             eps=self.epsilon,
             amsgrad=False,
             maximize=False,
-            grad_scale=divisor,
-            found_inf=None if divisor is None else torch.zeros_like(divisor),
+            grad_scale=None if divisor is None else divisor.float(),  # the one type that the kernel reads
+            found_inf=None if divisor is None else torch.zeros_like(divisor, dtype=torch.float32),
         )
 
 

@@ -183,6 +183,10 @@ def check_alike(engines: Sequence[Engine]) -> None:
             raise RecipeError(f"together: {', '.join(unknown)} is not of vael or torch.nn, and may decide in Python.")
         if engine.training.by == "em":
             raise RecipeError("together: expectation–maximisation has no gradient to batch.")
+        if engine.training.compile:
+            raise RecipeError("together: a compiled step is one model's; leave out --compile to train them as one.")
+        if engine.training.precision != first.training.precision or engine.names != first.names:
+            raise RecipeError("together: the models differ in precision, or in which parameters are learned.")
 
 
 def leaves(objective: object, prefix: str = "") -> dict[str, Any]:
