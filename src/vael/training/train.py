@@ -154,7 +154,8 @@ def course(member: Member, stop: threading.Event) -> Generator[None, None, Outco
             keeper.keep_checkpoint(*good)
             member.report(line)
         if halted() and engine.step < training.steps:
-            keeper.keep_checkpoint(*snapshot(engine, progress))
+            if is_whole(engine):  # else the last good state stays, from which the same steps are made again
+                keeper.keep_checkpoint(*snapshot(engine, progress))
             raise Interrupted(f"stopped after step {engine.step} of {training.steps}; nothing is lost.")
     reason = (
         f"no better validation bound in {training.patience} evaluations"
@@ -211,7 +212,12 @@ def measure(engine: Engine, validation: Validation | None, seconds: float) -> di
 def is_finite(engine: Engine, line: dict[str, Any]) -> bool:
     """Whether every number of the line and every weight is finite."""
     numbers = [*line["train"].values(), *line.get("validation", {}).values()]
-    return all(map(math.isfinite, numbers)) and all(bool(torch.isfinite(p).all()) for p in engine.parameters)
+    return all(map(math.isfinite, numbers)) and is_whole(engine)
+
+
+def is_whole(engine: Engine) -> bool:
+    """Whether every weight, and what was summed up for the history, is finite."""
+    return all(bool(torch.isfinite(held).all()) for held in (engine.bound.monitor, *engine.parameters))
 
 
 def select(engine: Engine, line: dict[str, Any], progress: Progress, keeper: Keeper) -> None:
