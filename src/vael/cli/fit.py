@@ -44,6 +44,7 @@ def fit(
     resume: Annotated[bool, Parameter(negative="")] = False,
     seed: Annotated[int | None, Parameter(help="The same seed gives the same numbers; 0 when left out.")] = None,
     device: Device = "cpu",
+    shard: Annotated[bool, Parameter(negative="")] = False,
     quiet: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
 ) -> None:
@@ -123,6 +124,8 @@ def fit(
         KEY=VALUE of the recipe, such as likelihood.scale=per_example or training.clip=10.
     resume
         Go on with the run in --output (the latest when left out) from its last checkpoint.
+    shard
+        Spread weights and moments over torchrun's processes, for a model too large for each to train whole.
     quiet
         No progress on stderr.
     """
@@ -146,7 +149,7 @@ def fit(
     }  # fmt: skip
     if resume:
         refuse_with_resume({*aim, *asked, *said(**about, set=set_, recipe=recipe, stream=stream or None)})
-        run = resume_run(output or latest_folder(unfinished=True), data=data, device=device, watch=watch)
+        run = resume_run(output or latest_folder(unfinished=True), data=data, device=device, shard=shard, watch=watch)
     else:
         name, _, arm = (recipe or "").partition(":")
         base = ready.read(name).arguments(arm or None) if name else {}
@@ -158,7 +161,7 @@ def fit(
             raise RecipeError("fit: DATA is missing. Name a built-in set such as digits, or a .npy, .npz or .csv file.")
         kind = arguments.get("objective", "elbo")
         settings = {**base.get("settings", {}), **arguments_of(kind, aim), **values(set_ or [], "--set")}
-        run = fit_run(**{**arguments, "settings": settings}, output=output, device=device, watch=watch)
+        run = fit_run(**{**arguments, "settings": settings}, output=output, device=device, shard=shard, watch=watch)
     if not is_first():  # a rank of torchrun's: the first speaks for all
         return
     say(f"run         {run.folder}")

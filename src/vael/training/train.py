@@ -19,6 +19,7 @@ from vael.noise import Noise
 from vael.training.checkpoint import Progress, restore, snapshot
 from vael.training.engine import Engine
 from vael.training.ranks import Halt
+from vael.training.shards import local
 
 MOST_REWINDS = 5
 STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])
@@ -84,7 +85,7 @@ def course(
     halted = Halt(engine.ranks, stop)
     good = snapshot(engine, progress)
     if engine.step == 0:
-        keeper.keep_checkpoint(*good)
+        keep(engine, keeper, good)
     engine.model.train()
     while engine.step < training.steps and not impatient(engine, progress):
         yield
@@ -97,10 +98,10 @@ def course(
             else:
                 line, progress = rewind(engine, good, keeper)
             good = snapshot(engine, progress)
-            keeper.keep_checkpoint(*good)
+            keep(engine, keeper, good)
             report(line)
         if halted() and engine.step < training.steps:
-            keeper.keep_checkpoint(*snapshot(engine, progress))
+            keep(engine, keeper, snapshot(engine, progress))
             raise Interrupted(f"stopped after step {engine.step} of {training.steps}; nothing is lost.")
     reason = (
         f"no better validation bound in {training.patience} evaluations"
@@ -108,6 +109,12 @@ def course(
         else "all steps done"
     )
     return Outcome(engine.step, progress.best, progress.best_step, reason)
+
+
+def keep(engine: Engine, keeper: Keeper, state: tuple[Tensors, dict[str, str]]) -> None:
+    """Replace the checkpoint by `state`, made whole."""
+    tensors, notes = state
+    keeper.keep_checkpoint(engine.gathered(tensors), notes)
 
 
 def impatient(engine: Engine, progress: Progress) -> bool:
@@ -135,7 +142,8 @@ class Validation:
 
     def means(self, engine: Engine) -> dict[str, float]:
         """Mean elbo, rate and distortion over all examples of all ranks."""
-        found = None if self.noise is None else bounds(engine.model, self.part, noise=self.noise)
+        with engine.whole():
+            found = None if self.noise is None else bounds(engine.model, self.part, noise=self.noise)
         return engine.ranks.means(found)
 
 
@@ -157,7 +165,8 @@ def measure(engine: Engine, validation: Validation | None, seconds: float) -> di
 def is_finite(engine: Engine, line: dict[str, Any]) -> bool:
     """Whether every number of the line and every weight is finite."""
     numbers = [*line["train"].values(), *line.get("validation", {}).values()]
-    return all(map(math.isfinite, numbers)) and all(bool(torch.isfinite(p).all()) for p in engine.parameters)
+    broken = not all(bool(torch.isfinite(p).all()) for p in engine.parameters)
+    return all(map(math.isfinite, numbers)) and not engine.ranks.any(broken)
 
 
 def select(engine: Engine, line: dict[str, Any], progress: Progress, keeper: Keeper) -> None:
@@ -169,7 +178,7 @@ def select(engine: Engine, line: dict[str, Any], progress: Progress, keeper: Kee
         return
     progress.best, progress.best_step, progress.evaluations_since_best = bound, engine.step, 0
     line["best"] = True
-    keeper.keep_best(engine.model.state_dict())
+    keeper.keep_best(engine.gathered({name: local(value) for name, value in engine.model.state_dict().items()}))
 
 
 def rewind(engine: Engine, good: tuple[Tensors, dict[str, str]], keeper: Keeper) -> tuple[dict[str, Any], Progress]:
