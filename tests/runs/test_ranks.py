@@ -94,6 +94,29 @@ def test_a_killed_rank_is_restarted_and_the_run_ends_as_if_nothing_had_been(lost
         assert (folder / name).read_bytes() == (whole[0] / name).read_bytes(), name
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for the ranks in /proc")
+def test_a_spread_model_is_kept_whole_and_goes_on_after_a_kill(tmp_path):
+    folder, calm = tmp_path / "run", tmp_path / "calm"
+    agent = started(folder, "--shard", restarts=1)
+    os.kill(once_evaluated(agent, folder, 3)[1], signal.SIGKILL)
+    _, err = agent.communicate(timeout=120)
+    assert agent.returncode == 0, err
+    assert [line for line in lines(folder) if "resumed_at" in line]
+    agent = started(calm, "--shard")
+    agent.communicate(timeout=120)
+    assert agent.returncode == 0
+    for name in FILES:
+        assert (folder / name).read_bytes() == (calm / name).read_bytes(), name
+    assert vael.load(folder).model.parameters_count > 100_000
+
+
+def test_nothing_is_spread_over_one_process(tmp_path):
+    with pytest.raises(RecipeError, match="--shard: spreads a model over several processes"):
+        vael.fit("iris", output=tmp_path / "run", shard=True, **OPTIONS)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for the ranks in /proc")
 def test_a_stop_asked_of_the_agent_stops_all_at_one_step_with_a_checkpoint(whole, tmp_path):
     folder = tmp_path / "run"

@@ -22,7 +22,8 @@ from vael.priors import GaussianPrior
 from vael.training import Ranks, Training, own_device, ranks
 
 PROGRAM = Path(__file__).with_name("ranks_program.py")
-CASES = ("elbo", "binarised", "iwae", "half unused", "pictures", "rewound")
+PLAIN = ("elbo", "binarised", "iwae", "half unused", "pictures", "rewound")
+SHARDED = ("sharded", "sharded iwae", "sharded half unused", "sharded pictures", "sharded rewound")
 
 
 def free_port():
@@ -54,7 +55,7 @@ def kept(tmp_path_factory):
 
 # Weights, moments, monitors and history of 50 steps in float64. The two add the same numbers in another order, so they
 # differ by some units in the last of 16 digits a step; what is asked is 1e-9.
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*PLAIN, *SHARDED])
 def test_two_processes_give_the_numbers_of_one(case, kept):
     one = load_tensors(kept / "one" / f"{case}.0.safetensors")[0]
     first, second = (load_tensors(kept / "two" / f"{case}.{rank}.safetensors")[0] for rank in (0, 1))
@@ -63,7 +64,8 @@ def test_two_processes_give_the_numbers_of_one(case, kept):
     assert one["history"].dtype == torch.float64
     for name in one:
         assert torch.allclose(one[name], first[name], rtol=1e-9, atol=1e-9), name
-        assert torch.equal(first[name], second[name]), name  # else they would part, and decide differently
+        if case in PLAIN or name == "history":  # what is spread over ranks is made whole on the first alone
+            assert torch.equal(first[name], second[name]), name  # else they would part, and decide differently
 
 
 def model(likelihood=None):

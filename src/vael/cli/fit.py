@@ -47,6 +47,7 @@ def fit(
     precision: Literal["float32", "bf16"] | None = None,
     seed: Annotated[int | None, Parameter(help="The same seed gives the same numbers; 0 when left out.")] = None,
     device: Device = "cpu",
+    shard: Annotated[bool, Parameter(negative="")] = False,
     quiet: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
 ) -> None:
@@ -133,6 +134,8 @@ def fit(
         Have torch's compiler fuse the step: about half a minute of compiling, then a faster step. Needs a C++ compiler.
     precision
         bf16 takes the matrix products of training in half the digits; weights and every evaluation stay in float32.
+    shard
+        Spread weights and moments over torchrun's processes, for a model too large for each to train whole.
     quiet
         No progress on stderr.
     """
@@ -157,7 +160,7 @@ def fit(
     }  # fmt: skip
     if resume:
         refuse_with_resume({*aim, *asked, *said(**about, set=set_, recipe=recipe, stream=stream or None, seeds=seeds)})
-        run = resume_run(output or latest_folder(unfinished=True), data=data, device=device, watch=watch)
+        run = resume_run(output or latest_folder(unfinished=True), data=data, device=device, shard=shard, watch=watch)
     else:
         name, _, arm = (recipe or "").partition(":")
         base = ready.read(name).arguments(arm or None) if name else {}
@@ -176,7 +179,7 @@ def fit(
             if json:
                 say_json(told.to_json())
             return
-        run = fit_run(**arguments)
+        run = fit_run(**arguments, shard=shard)
     if not is_first():  # a rank of torchrun's: the first speaks for all
         return
     say(f"run         {run.folder}")

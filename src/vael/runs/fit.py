@@ -1,5 +1,6 @@
 """vael.fit: from a source to a run folder that holds a model whose numbers are true."""
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,7 +24,7 @@ from vael.runs import auto
 from vael.runs.folder import RunFolder, next_folder
 from vael.runs.recipe import MODEL, build, build_model, describe, describe_model, takes, with_settings
 from vael.runs.run import Run, check_device, reread
-from vael.runs.shared import check_named, keeper, standing, writing
+from vael.runs.shared import check_named, check_spread, keeper, standing, writing
 from vael.runs.source import Whole, opened
 from vael.training import (
     ALONE,
@@ -85,6 +86,7 @@ def fit(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     device: str = "cpu",
+    shard: bool = False,
     watch: Watch = nothing,
     **training: Any,
 ) -> Run:
@@ -107,6 +109,7 @@ def fit(
     stream: Read the training rows of .parquet or .feather files as they are needed, so that memory does not grow with
         them; see docs/streaming.md.
     settings: Dotted recipe keys, such as {"likelihood.scale": "per_example"}.
+    shard: Whether torchrun's processes spread weights and moments over them, instead of having all of them each.
     training: Keywords of `vael.Training`, and `epochs`. watch: Called with every event, for progress; by rank 0 alone.
 
     Under torchrun all processes train one model, and an unfinished run of the same recipe in `output` is gone on with;
@@ -131,6 +134,7 @@ def fit(
     folder = RunFolder(next_folder(plan.data.name) if output is None else output)
     with joined(device) as ranks:
         check_dealt(plan.objective, plan.model, plan.training, len(plan.data.split("train")), ranks)
+        check_spread(shard, ranks)
         with writing(folder, ranks):
             there = standing(folder, plan.recipe, ranks)
             if there == "finished":
@@ -139,7 +143,7 @@ def fit(
             if there == "new":
                 ranks.by_first(lambda: folder.begin(plan.recipe, plan.data.schema))
             watch({"event": "plan", "plan": plan, "folder": folder})
-            return _train(plan, folder, watch, device=device, ranks=ranks, resuming=there == "unfinished")
+            return _train(plan, folder, watch, device=device, ranks=ranks, shard=shard, resuming=there == "unfinished")
 
 
 def planned(data: object, *, watch: Watch = nothing, **options: Any) -> Plan:
@@ -148,7 +152,7 @@ def planned(data: object, *, watch: Watch = nothing, **options: Any) -> Plan:
     call.apply_defaults()
     given = call.arguments
     said = {name: given.pop(name) for name in inspect.signature(Reading.asked).parameters}
-    for name in ("data", "output", "device", "watch"):
+    for name in ("data", "output", "device", "shard", "watch"):
         given.pop(name)
     reading = Reading.asked(**said)
     given["settings"] = given["settings"] or {}
@@ -156,7 +160,7 @@ def planned(data: object, *, watch: Watch = nothing, **options: Any) -> Plan:
 
 
 def resume(
-    run: str | Path, *, data: object | None = None, device: str = "cpu", watch: Watch = nothing,
+    run: str | Path, *, data: object | None = None, device: str = "cpu", shard: bool = False, watch: Watch = nothing,
     modules: Mapping[str, Any] | None = None,
 ) -> Run:  # fmt: skip
     """Go on with a run that was stopped or killed, from its last checkpoint, to the same end bit for bit.
@@ -168,6 +172,7 @@ def resume(
     check_device(device)
     folder.read_manifest()  # before a lock is put into a folder that is no run
     with joined(device) as ranks, writing(folder, ranks):
+        check_spread(shard, ranks)
         recipe, schema = folder.read()
         if folder.read_manifest()["state"] == "finished":
             raise RecipeError(
@@ -175,7 +180,7 @@ def resume(
             )
         plan = plan_of(recipe, reread(recipe, schema, data), modules)
         watch({"event": "plan", "plan": plan, "folder": folder})
-        return _train(plan, folder, watch, device=device, ranks=ranks, resuming=True)
+        return _train(plan, folder, watch, device=device, ranks=ranks, shard=shard, resuming=True)
 
 
 def plan_of(recipe: dict[str, Any], data: Data, modules: Mapping[str, Any] | None = None) -> Plan:
@@ -371,18 +376,23 @@ def begin_em(model: VAE, split: Split, seed: int) -> None:
     begin_at(model, split, seed=seed)
 
 
-def _train(plan: Plan, folder: RunFolder, watch: Watch, *, device: str, ranks: Ranks, resuming: bool = False) -> Run:
-    member = member_of(plan, folder, watch, device=device, ranks=ranks, resuming=resuming)
+def _train(
+    plan: Plan, folder: RunFolder, watch: Watch, *, device: str, ranks: Ranks, shard: bool = False,
+    resuming: bool = False,
+) -> Run:  # fmt: skip
+    member = member_of(plan, folder, watch, device=device, ranks=ranks, shard=shard, resuming=resuming)
     try:
         (ending,) = train_together([member])
     except KeyboardInterrupt as error:
         ending = Interrupted(str(error))
+    plan.model.to(device)
     return finished(plan, folder, ending, watch, ranks=ranks)
 
 
 def member_of(
-    plan: Plan, folder: RunFolder, watch: Watch, *, device: str, ranks: Ranks = ALONE, resuming: bool = False
-) -> Member:
+    plan: Plan, folder: RunFolder, watch: Watch, *, device: str, ranks: Ranks = ALONE, shard: bool = False,
+    resuming: bool = False,
+) -> Member:  # fmt: skip
     """All that training a plan takes, from its beginning or from the folder's last checkpoint."""
 
     def say(text: str) -> None:
@@ -391,8 +401,10 @@ def member_of(
     def report(line: dict[str, Any]) -> None:
         watch({"event": "line", "line": line, "steps": plan.training.steps})
 
-    split, model, seed = plan.data.split("train").to(device), plan.model.to(device), plan.recipe["seed"]
-    engine = Engine(model, plan.objective, split, plan.training, seed=seed, say=say, ranks=ranks)
+    # What is spread over ranks cannot be used without them: a copy is, and the plan's own model gets the best weights.
+    model, seed = (copy.deepcopy(plan.model) if shard else plan.model).to(device), plan.recipe["seed"]
+    split = plan.data.split("train").to(device)
+    engine = Engine(model, plan.objective, split, plan.training, seed=seed, say=say, ranks=ranks, shard=shard)
     progress, elapsed = Progress(), 0.0
     if resuming:
         progress, elapsed = _continue(engine, folder)

@@ -58,6 +58,12 @@ def check_named(output: object) -> None:
         raise RecipeError("fit: under torchrun name the run folder with -o, so that a restarted rank finds its run.")
 
 
+def check_spread(shard: bool, ranks: Ranks) -> None:
+    """Raise RecipeError where a model is to be spread over one process."""
+    if shard and ranks.world == 1:
+        raise RecipeError("--shard: spreads a model over several processes. Start them with torchrun, or leave it out.")
+
+
 def keeper(folder: RunFolder, ranks: Ranks) -> Keeper:
     """Where this rank keeps the run: rank 0 in the folder, the others nowhere."""
     return folder if ranks.first else Nowhere()

@@ -10,6 +10,7 @@ from vael.errors import DamagedFile
 from vael.files import load_tensors
 from vael.training.adam import MOMENTS
 from vael.training.engine import Engine
+from vael.training.shards import local
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Progress:
 def snapshot(engine: Engine, progress: Progress) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The run's state now, copied: weights, moments, monitors; and its counters. Asked of all ranks, alike on all."""
     engine.pool()
-    tensors = {f"model.{name}": value.detach().clone() for name, value in engine.model.state_dict().items()}
+    tensors = {f"model.{name}": local(value).clone() for name, value in engine.model.state_dict().items()}
     for moment in MOMENTS:
         for name, value in zip(engine.names, getattr(engine.adam, moment), strict=True):
             tensors[f"optimizer.{moment}.{name}"] = value.clone()
@@ -52,7 +53,12 @@ def restore(engine: Engine, tensors: dict[str, Tensor], notes: dict[str, str]) -
     if json.loads(notes["frozen"]) != frozen(engine):  # a step recorded on a device knows the moments by their place
         engine.learn_all_but(json.loads(notes["frozen"]))
     prefix = "model."
-    engine.model.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    if engine.shards is None:
+        engine.model.load_state_dict(weights)
+    else:
+        for name, value in engine.model.state_dict().items():
+            local(value).copy_(weights[name])
     for moment in MOMENTS:
         for name, value in zip(engine.names, getattr(engine.adam, moment), strict=True):
             value.copy_(tensors[f"optimizer.{moment}.{name}"])
@@ -67,6 +73,6 @@ def load_checkpoint(path: Path, engine: Engine) -> Progress:
     """Continue from the checkpoint at `path`. Raises DamagedFile when it is damaged or another model's."""
     tensors, notes = load_tensors(path)
     try:
-        return restore(engine, tensors, notes)
+        return restore(engine, tensors if engine.shards is None else engine.shards.scattered(tensors), notes)
     except (KeyError, RuntimeError) as error:
         raise DamagedFile(f"{path}: does not belong to this model ({error}).") from error

@@ -1,5 +1,6 @@
 """One training step, shaped so that it can be captured: static shapes, noise from outside, nothing read back."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -23,6 +24,7 @@ from vael.training.order import Order
 from vael.training.ranks import ALONE, Averaged, Ranks, check_dealt
 from vael.training.schedules import learning_rate_at, warm_up_share
 from vael.training.settings import Training
+from vael.training.shards import Shards, local, norm
 
 EAGER_STEPS = 50  # before the step is recorded: what ends soon is not worth the recording,
 PAYING_STEPS = 2000  # which takes as long as about so many steps save
@@ -103,6 +105,7 @@ class Engine:
         it then gives the very same bits; on a CUDA device all of it, as a graph. `say` is told where that cannot be.
     ranks: The processes that share each batch. Several see every example once between them, follow the mean of their
         gradients, and take every step eagerly, `compile` or not.
+    shard: Whether each of them holds a part of the weights and moments only; `parameters` are then those parts.
     Raises RecipeError where the objective's gradient would be wrong, or a batch cannot be shared.
     """
 
@@ -117,6 +120,7 @@ class Engine:
         capture: bool = True,
         say: Callable[[str], None] = lambda text: None,
         ranks: Ranks = ALONE,
+        shard: bool = False,
     ) -> None:
         check_gradient(objective, model.posterior)
         check_dealt(objective, model, training, len(split), ranks)
@@ -127,10 +131,11 @@ class Engine:
         self.share = torch.ones((), device=self.device)
         self.bound = Bound(model, objective if training.warm_up <= 0 else objective.warmed(self.share)).to(self.device)
         self.layout = torch.contiguous_format
-        if any(parameter.dim() == 4 for parameter in model.parameters()):
+        if not shard and any(parameter.dim() == 4 for parameter in model.parameters()):
             self.layout = torch.channels_last  # in which convolutions are faster, forward and backward
             nn.Module.to(model, memory_format=self.layout)  # type: ignore[call-overload]
         ranks.as_first(model.state_dict().values())
+        self.shards = Shards(self.bound, ranks) if shard else None
         self.rate = torch.tensor(training.learning_rate, device=self.device)
         self.learn_all_but([name for name, parameter in model.named_parameters() if not parameter.requires_grad])
         self.step, self.slowdown, self.since_reset = 0, 1.0, 0
@@ -143,7 +148,9 @@ class Engine:
         for name, parameter in named:
             parameter.requires_grad_(name not in frozen)
         self.names = [name for name, _ in named if name not in frozen]
-        self.parameters = [parameter for name, parameter in named if name not in frozen]
+        self.parameters: list[Tensor] = [parameter for name, parameter in named if name not in frozen]
+        if self.shards is not None:
+            self.parameters = [local(parameter) for parameter in self.parameters]
         decay, epsilon = self.training.weight_decay, self.training.epsilon
         self.replay: Callable[[Look], None] | None = None
         self.adam = Adam(self.parameters, self.rate, weight_decay=decay, epsilon=epsilon)
@@ -233,6 +240,8 @@ class Engine:
 
     def _averaged_gradients(self, look: Look) -> Sequence[Tensor | None]:
         """The gradient of the whole step's loss, from the shares of all ranks."""
+        if self.shards is not None:
+            return self.shards.gradients(look, self.names, precision=self.training.precision)
         if self.averaged is None:
             self.averaged = Averaged(self.bound, dict(zip(self.names, self.parameters, strict=True)), look)
         return self.averaged(look, precision=self.training.precision)
@@ -303,11 +312,22 @@ class Engine:
         if self.training.clip <= 0:
             return None
         there = [gradient for gradient in gradients if gradient is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(there)))
+        if self.shards is None:
+            length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(there)))
+        else:
+            length = norm(there)
         # A number in the host's own memory costs nothing to look at; a device would have to be waited for.
-        if norm.device.type == "cpu" and norm <= self.training.clip:
+        if length.device.type == "cpu" and length <= self.training.clip:
             return None
-        return torch.clamp(norm / self.training.clip, min=1.0)
+        return torch.clamp(length / self.training.clip, min=1.0)
+
+    def whole(self) -> contextlib.AbstractContextManager[None]:
+        """While it lasts, this rank has all weights, to compute with."""
+        return contextlib.nullcontext() if self.shards is None else self.shards.whole()
+
+    def gathered(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors of a snapshot as they are kept: made whole from the parts of all ranks."""
+        return tensors if self.shards is None else self.shards.gathered(tensors)
 
     def pool(self) -> None:
         """Let every rank's monitor hold the mean of all."""
@@ -329,20 +349,23 @@ class Engine:
 
     def first_not_finite(self) -> str | None:
         """The name of the first term, gradient or weight of the next step that is not finite, or None."""
-        return self.ranks.first_said(self._first_here())
-
-    def _first_here(self) -> str | None:
         self.schedule(self.step)
         look = self.look(self.step)
-        terms = self.bound.terms(look.batch, look.noise)
-        for name, term in terms.named().items():
-            if not torch.isfinite(term).all():
-                return name
-        loss = -self.bound.objective(terms).mean()
-        gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+        with self.whole():
+            terms = self.bound.terms(look.batch, look.noise)
+        wrong = [name for name, term in terms.named().items() if not torch.isfinite(term).all()]
+        broken = self.ranks.first_said(wrong[0] if wrong else None)  # all go on from here, or none
+        if broken:
+            return broken
+        if self.shards is not None:
+            with unmoved(self.bound.buffers()):
+                gradients = self._averaged_gradients(look)
+        else:
+            loss = -self.bound.objective(terms).mean()
+            gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
         pairs = zip(self.names, gradients, strict=True)
         bad = [name for name, gradient in pairs if gradient is not None and not torch.isfinite(gradient).all()]
-        return f"the gradient of {bad[0]}" if bad else None
+        return self.ranks.first_said(f"the gradient of {bad[0]}" if bad else None)
 
 
 def same(found: Sequence[Tensor | None], wanted: Sequence[Tensor | None], *, exactly: bool) -> bool:

@@ -20,6 +20,7 @@ from vael.noise import Noise
 from vael.training.checkpoint import Progress, restore, snapshot
 from vael.training.engine import Engine
 from vael.training.ranks import Halt
+from vael.training.shards import local
 from vael.training.together import Together
 
 MOST_REWINDS = 5
@@ -138,7 +139,7 @@ def course(member: Member, stop: threading.Event) -> Generator[None, None, Outco
     halted = Halt(engine.ranks, stop)
     good = snapshot(engine, progress)
     if engine.step == 0:
-        keeper.keep_checkpoint(*good)
+        keep(engine, keeper, good)
     engine.model.train()
     while engine.step < training.steps and not impatient(engine, progress):
         yield
@@ -151,11 +152,11 @@ def course(member: Member, stop: threading.Event) -> Generator[None, None, Outco
             else:
                 line, progress = rewind(engine, good, keeper)
             good = snapshot(engine, progress)
-            keeper.keep_checkpoint(*good)
+            keep(engine, keeper, good)
             member.report(line)
         if halted() and engine.step < training.steps:
             if is_whole(engine):  # else the last good state stays, from which the same steps are made again
-                keeper.keep_checkpoint(*snapshot(engine, progress))
+                keep(engine, keeper, snapshot(engine, progress))
             raise Interrupted(f"stopped after step {engine.step} of {training.steps}; nothing is lost.")
     reason = (
         f"no better validation bound in {training.patience} evaluations"
@@ -163,6 +164,12 @@ def course(member: Member, stop: threading.Event) -> Generator[None, None, Outco
         else "all steps done"
     )
     return Outcome(engine.step, progress.best, progress.best_step, reason)
+
+
+def keep(engine: Engine, keeper: Keeper, state: tuple[Tensors, dict[str, str]]) -> None:
+    """Replace the checkpoint by `state`, made whole."""
+    tensors, notes = state
+    keeper.keep_checkpoint(engine.gathered(tensors), notes)
 
 
 def impatient(engine: Engine, progress: Progress) -> bool:
@@ -190,7 +197,8 @@ class Validation:
 
     def means(self, engine: Engine) -> dict[str, float]:
         """Mean elbo, rate and distortion over all examples of all ranks."""
-        found = None if self.noise is None else bounds(engine.model, self.part, noise=self.noise)
+        with engine.whole():
+            found = None if self.noise is None else bounds(engine.model, self.part, noise=self.noise)
         return engine.ranks.means(found)
 
 
@@ -216,8 +224,9 @@ def is_finite(engine: Engine, line: dict[str, Any]) -> bool:
 
 
 def is_whole(engine: Engine) -> bool:
-    """Whether every weight, and what was summed up for the history, is finite."""
-    return all(bool(torch.isfinite(held).all()) for held in (engine.bound.monitor, *engine.parameters))
+    """Whether every weight, and what was summed up for the history, is finite; on all ranks."""
+    held = (engine.bound.monitor, *engine.parameters)
+    return not engine.ranks.any(not all(bool(torch.isfinite(one).all()) for one in held))
 
 
 def select(engine: Engine, line: dict[str, Any], progress: Progress, keeper: Keeper) -> None:
@@ -229,7 +238,7 @@ def select(engine: Engine, line: dict[str, Any], progress: Progress, keeper: Kee
         return
     progress.best, progress.best_step, progress.evaluations_since_best = bound, engine.step, 0
     line["best"] = True
-    keeper.keep_best(engine.model.state_dict())
+    keeper.keep_best(engine.gathered({name: local(value) for name, value in engine.model.state_dict().items()}))
 
 
 def rewind(engine: Engine, good: tuple[Tensors, dict[str, str]], keeper: Keeper) -> tuple[dict[str, Any], Progress]:
