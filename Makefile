@@ -4,7 +4,11 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: demo test test-slow lint lock check-lock mutants bench clean
+ROUNDS ?= 3
+WRITE ?=
+BENCH := .venv-bench/bin/python
+
+.PHONY: demo test test-slow lint lock check-lock mutants bench bench-growth bench-gpu clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -43,8 +47,22 @@ lock: .venv/.dev      ## rewrite constraints.txt
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
 		--no-header --no-annotate --no-emit-index-url --quiet -o constraints.txt
 
-bench: .venv/.dev     ## training speed beside a tuned eager loop
-	$(BIN)/python benchmarks/training.py
+# The packages that vael is measured beside live apart from the development environment. One that cannot be installed
+# leaves its rows out.
+.venv-bench/.done: pyproject.toml constraints.txt benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	$(BENCH) -m pip --disable-pip-version-check install --quiet -c constraints.txt -e .
+	-$(BENCH) -m pip --disable-pip-version-check install --quiet -c constraints.txt -r benchmarks/requirements.txt
+	touch $@
+
+bench: .venv-bench/.done ## speed beside Pythae, plain loops, JAX, Lightning and the floor; ROUNDS=7 for figures to quote
+	$(BENCH) benchmarks/speed --rounds $(ROUNDS) $(addprefix --write ,$(WRITE))
+
+bench-growth: .venv-bench/.done ## time and memory against examples, features, latents, batch and draws
+	$(BENCH) benchmarks/speed/growth.py $(addprefix --write ,$(WRITE))
+
+bench-gpu: .venv-bench/.done ## the same on a GPU, timed by its own events
+	$(BENCH) benchmarks/speed/gpu.py --rounds $(ROUNDS) $(addprefix --write ,$(WRITE))
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-bench build dist .pytest_cache .mypy_cache .ruff_cache

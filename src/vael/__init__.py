@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vael.runs.compare import compare
     from vael.runs.fit import fit, resume
     from vael.runs.run import Run, load
+    from vael.runs.several import fit_seeds
     from vael.training import Training
 else:
     # Found when they are first asked for, so that `vael --help` answers without waiting a second or two for torch.
@@ -46,7 +47,7 @@ else:
         "models": ["VAE", "Terms"],
         "noise": ["Noise"],
         "objectives": ["ELBO", "IWAE", "STL", "VIMCO", "Beta", "Capacity", "DReG", "FreeBits", "Score"],
-        "runs": ["Run", "compare", "fit", "load", "resume"],
+        "runs": ["Run", "compare", "fit", "fit_seeds", "load", "resume"],
         "training": ["Training"],
     }
 
@@ -96,6 +97,7 @@ __all__ = [
     "compare",
     "evaluate",
     "fit",
+    "fit_seeds",
     "load",
     "resume",
 ]

@@ -268,8 +268,7 @@ def latents(model: VAE, split: Split) -> tuple[Tensor, Tensor | None]:
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        for rows in positions(split, examples_at_once(model)):
-            batch = split.batch(rows.to(split.x.device))
+        for batch in split.batches(examples_at_once(model)):
             q = model.posterior(batch.x, batch.given, batch.observed)
             means.append(posterior_mean(q).cpu())
             rates.append(unit_rates(q, model.prior(batch.given)))

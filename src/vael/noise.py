@@ -42,12 +42,12 @@ def normals(
     """Standard normal numbers of `shape` for `step`: a function of the arguments.
 
     Small ones are drawn for a block of steps at a time, since a stream takes as long to begin as thousands of numbers
-    take to draw. The result may share memory with other steps': it is not to be written to.
+    take to draw.
     """
     count = math.prod(shape)
     steps = max(1, min(STEPS_AT_ONCE, MOST_AT_ONCE // max(1, count)))
     drawn = _block((steps, *shape), seed, step // steps, dtype, torch.device(device), purpose)
-    return drawn[step % steps]
+    return drawn[step % steps].clone()  # the block is kept for the steps to come
 
 
 @lru_cache(maxsize=4)

@@ -9,7 +9,8 @@ from pyarrow import feather, parquet
 from vael.data import Reading, encode
 from vael.data.sources import open_groups, read
 from vael.data.sources.tables import TableGroups
-from vael.data.streamed import Opened, sample_of, share_out
+from vael.data.splits import sample_of, share_out
+from vael.data.streamed import Opened
 from vael.data.understand import understand
 from vael.errors import DataError, RecipeError
 from vael.training.order import Order
@@ -338,10 +339,45 @@ def test_an_impossible_row_is_told_of_at_the_step_that_needs_it_not_before(tmp_p
     train.reader.blocks.rows_wanted = 1
     bad = next(block for block, group in enumerate(train.reader.groups) if group.start == 950)
     good = tuple(range(4))
-    train.reader.expect(good, (bad,))
+    train.blocks.expect(good, (bad,))
     with pytest.raises(DataError):
         train.reader._held[(bad,)].result()  # read, and found to be wrong
     first = torch.tensor([train.blocks.starts[good[0]]])
     assert len(train.batch(first)) == 1
     with pytest.raises(DataError, match="row 978"):
         train.batch(torch.tensor([train.blocks.starts[bad]]))
+
+
+def test_two_orders_walk_side_by_side_without_reading_twice(folder):
+    train = prepared(folder).splits["train"]
+    train.reader.blocks.rows_wanted = 1
+    reads = []
+    block = train.reader.block
+    train.reader.block = lambda number: reads.append(number) or block(number)
+    orders = [Order(len(train), 10, seed, train.blocks) for seed in (0, 1)]
+    steps = len(train) // 10
+    for step in range(steps):
+        for order in orders:
+            chosen = order(step)
+            assert torch.equal(train.batch(chosen).index, train.rows(chosen).index)
+    assert len(reads) <= 2 * (len(train.reader.groups) + 8)  # an epoch each, and the window after it
+
+
+def test_a_hole_that_nothing_foretold_is_refused_and_nulls_foretell_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(TableGroups, "sampled", 200)
+    values = np.random.default_rng(0).normal(size=(2, 1000))
+    table = pa.table({"a": values[0], "b": values[1]})
+    parquet.write_table(table, tmp_path / "t.parquet", row_group_size=50)
+    seed = next(seed for seed in range(99) if trains_unsampled(tmp_path / "t.parquet", 950, seed))
+    values[1][977] = np.nan
+    for nulls in (False, True):
+        holed = pa.table({"a": values[0], "b": pa.array(values[1], from_pandas=nulls)})
+        parquet.write_table(holed, tmp_path / "t.parquet", row_group_size=50)
+        train = prepared(tmp_path / "t.parquet", seed).splits["train"]
+        every = torch.arange(len(train))
+        if nulls:
+            assert int((~train.rows(every).observed).sum()) == 1
+            assert train.batch(every[:5]).observed.all()  # the same form for every batch
+        else:
+            with pytest.raises(DataError, match=r"t\.parquet, column 'b', row 978: the value is missing"):
+                train.rows(every)

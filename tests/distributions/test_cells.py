@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from vael.distributions import Cells, log_end_integral, log_integral, log_interval, log_sinhc
+from vael.distributions.cells import log_normal_cdf
 
 
 def normal_cells(loc: torch.Tensor, scale: torch.Tensor, step: torch.Tensor) -> Cells:
@@ -128,3 +129,11 @@ def test_in_the_far_tail_values_and_gradients_hold_in_float32(centre, width):
 def test_the_logarithm_of_sinhc_holds_in_float32(half):
     exact = math.log(math.sinh(half) / half) if half < 700 else half - math.log(2 * half)
     assert log_sinhc(torch.tensor(half)).item() == pytest.approx(exact, rel=2e-7, abs=2e-7)  # rounding of float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_slope_at_nought_is_that_beside_it(dtype):
+    """d log Φ / dt at 0 is φ(0)/Φ(0) = √(2/π); the edge of a cell may lie on the centre of its law."""
+    at = torch.zeros((), dtype=dtype, requires_grad=True)
+    (slope,) = torch.autograd.grad(log_normal_cdf(at), at)
+    assert float(slope) == pytest.approx(math.sqrt(2 / math.pi), rel=10 * torch.finfo(dtype).eps)

@@ -122,3 +122,57 @@ def test_any_number_of_draws_is_decoded_a_few_at_a_time(member: Likelihood, monk
     assert_close(pieces, whole, atol=1e-12, rtol=0)
     assert max(sizes) <= 100
     assert sizes.count(max(sizes)) >= 50 * 4 * 6 // 100
+
+
+class Doubled(MLP):
+    """An MLP that is more than its parts."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return 2 * super().forward(z)
+
+
+class Tempered(Bernoulli):
+    """Another law of the same logits."""
+
+    def distribution(self, parameters: Tensor):
+        return super().distribution(parameters / 2)
+
+
+def hooked(part: str) -> MLP:
+    network = MLP(LATENT, [5], FEATURES)
+    network.get_submodule(part).register_forward_hook(lambda module, given, found: 3 * found)
+    return network
+
+
+OTHERS = {
+    "a subclass of MLP": lambda: Bernoulli(Doubled(LATENT, [5], FEATURES)),
+    "a subclass of Bernoulli": lambda: Tempered(MLP(LATENT, [5], FEATURES)),
+    "a hook": lambda: Bernoulli(hooked("")),
+    "a hook to the head": lambda: Bernoulli(hooked("head")),
+}
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("case", OTHERS)
+def test_what_changes_the_law_changes_its_sum(case, gradients):
+    """To rounding of float64, a sum of seven terms of a few nats."""
+    torch.manual_seed(0)
+    likelihood = OTHERS[case]().double().eval()
+    x, z = normal(4, FEATURES).sign().clamp(min=0), normal(6, 4, LATENT)
+    with torch.set_grad_enabled(gradients):
+        assert_close(likelihood.log_prob(x, z), likelihood.log_prob_parts(x, z).sum(-1), atol=1e-12, rtol=1e-12)
+
+
+def test_under_autocast_it_is_scored_too():
+    likelihood = Bernoulli(MLP(LATENT, [5], FEATURES)).eval()
+    x, z = normal(4, FEATURES).sign().clamp(min=0).float(), normal(6, 4, LATENT).float()
+    with torch.no_grad():
+        exact = likelihood.log_prob(x, z)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = likelihood.log_prob(x, z)
+    assert_close(found, exact, atol=0.05, rtol=0)  # products of 8 bits
+
+
+def test_no_examples_have_no_scores():
+    with torch.no_grad():
+        assert Bernoulli(MLP(2, [5], 3)).eval().log_prob(torch.ones(0, 3), torch.ones(6, 0, 2)).shape == (6, 0)

@@ -74,15 +74,15 @@ def test_values_on_a_grid_are_masses_on_both_sides(tmp_path):
     assert grid.places[0].predicted.distortion - plain.places[0].predicted.distortion == pytest.approx(shift, abs=0.05)
 
 
-def test_a_sweep_is_taken_up_where_it_ended(tmp_path, monkeypatch):
-    from vael.runs import curve as module
+def test_a_sweep_is_taken_up_where_it_ended(tmp_path):
+    data, fitted = rows(120), []
 
-    data = rows(120)
+    def watch(event):
+        if event["event"] == "finished":
+            fitted.append(event["run"])
+
     first = curve(data, betas=[1, 2], output=tmp_path / "sweep", **QUICK)
-    fitted = []
-    plain = module.fit
-    monkeypatch.setattr(module, "fit", lambda *a, **o: fitted.append(o["output"].name) or plain(*a, **o))
-    again = curve(data, betas=[1, 2, 4], output=tmp_path / "sweep", **QUICK)
+    again = curve(data, betas=[1, 2, 4], output=tmp_path / "sweep", watch=watch, **QUICK)
     assert fitted == ["beta-4"]
     assert [place.rate for place in again.places[:2]] == [place.rate for place in first.places]
 
@@ -98,7 +98,9 @@ def test_a_killed_run_is_resumed(tmp_path):
         curve(data, betas=[1, 2], output=tmp_path / "sweep", watch=stop, evaluate_every=5, **QUICK)
     found = curve(data, betas=[1, 2], output=tmp_path / "sweep", evaluate_every=5, **QUICK)
     whole = curve(data, betas=[1, 2], output=tmp_path / "whole", evaluate_every=5, **QUICK)
-    assert [place.elbo for place in found.places] == [place.elbo for place in whole.places]
+    # One member stood at a checkpoint, the other at its beginning: the last steps are taken alone, not as one batch.
+    for one, other in zip(found.places, whole.places, strict=True):
+        assert one.elbo.value == pytest.approx(other.elbo.value, rel=1e-5)
 
 
 def test_runs_of_other_data_or_another_recipe_are_not_taken_up(tmp_path):

@@ -10,7 +10,7 @@ import vael
 from vael.data.dataset import Split
 from vael.data.streamed import Streamed
 from vael.errors import DataError, Interrupted, RecipeError
-from vael.runs import resume
+from vael.runs import auto, resume
 
 ROWS, GROUP = 3000, 200
 
@@ -160,7 +160,8 @@ def test_on_the_command_line(table, tmp_path, monkeypatch, capsys):
     assert "leave out --stream" in capsys.readouterr().err
 
 
-def test_a_model_built_by_hand_and_trials_of_laws_are_streamed_too(run, table, tmp_path):
+def test_a_model_built_by_hand_and_trials_of_laws_are_streamed_too(run, table, tmp_path, monkeypatch):
+    monkeypatch.setattr(auto, "STEPS", 5)
     found = vael.fit(table, output=tmp_path / "auto", stream=True, steps=3, latent=2, likelihood="auto", ignore=["c4"])
     assert isinstance(found.data.splits["train"], Streamed)
     again = vael.fit(table, output=tmp_path / "hand", stream=True, steps=3, model=run.model)

@@ -43,3 +43,31 @@ def test_what_nothing_depends_on_stays_where_it_is():
     adam.update([torch.ones(3), None])
     assert torch.equal(other, torch.ones(3))
     assert not torch.equal(one, torch.ones(3))
+
+
+def drawn(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)))
+
+
+LAYOUTS = {
+    "transposed gradient": (drawn(3, 4), drawn(4, 3).t()),
+    "transposed parameter": (drawn(4, 3).t(), drawn(3, 4)),
+    "one number for all": (drawn(5), drawn().expand(5)),  # the gradient of a sum
+    "a parameter with gaps": (drawn(10, 4)[::2], drawn(5, 4)),
+    "channels last": (drawn(3, 4, 2, 2).to(memory_format=torch.channels_last), drawn(3, 4, 2, 2)),
+}
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+def test_a_gradient_in_another_memory_order_moves_the_same(case):
+    start, gradient = LAYOUTS[case]
+    ours, theirs = (
+        start.detach().as_strided(start.shape, start.stride()).requires_grad_(),
+        start.clone(memory_format=torch.contiguous_format).requires_grad_(),
+    )
+    adam, reference = Adam([ours], torch.tensor(0.1)), torch.optim.AdamW([theirs], lr=0.1, weight_decay=0.0, fused=True)
+    theirs.grad = gradient.clone(memory_format=torch.contiguous_format)
+    for _ in range(3):
+        adam.update([gradient])
+        reference.step()
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)

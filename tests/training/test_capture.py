@@ -12,11 +12,13 @@ from vael import VAE
 from vael.likelihoods import Bernoulli, Gaussian
 from vael.networks import MLP, ConvDecoder, ConvEncoder
 from vael.objectives import ELBO
+from vael.objectives.elbo import Warmed
 from vael.posteriors import GaussianPosterior
 from vael.priors import GaussianPrior
 from vael.runs.recipe import members
-from vael.training import Engine, Training
+from vael.training import Engine, Progress, Training
 from vael.training.capture import quick, traced
+from vael.training.checkpoint import restore, snapshot
 
 
 def model_of(*, network: nn.Module | None = None, **likelihood: object) -> VAE:
@@ -95,6 +97,43 @@ def test_a_module_from_elsewhere_is_left_alone(at_once):
     assert said == ["step not captured: Counts is not of vael or torch.nn, and may decide in Python"]
     assert engine.replay is None
     assert engine.model.likelihood.network.calls == 4
+
+
+class Wavering:
+    """An objective that changes its mind in Python."""
+
+    draws = 1
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, terms):
+        self.calls += 1
+        return -terms.distortion - self.calls * terms.rate
+
+    def cost(self, terms):
+        return terms.rate
+
+
+@pytest.mark.parametrize("warm_up", [0, 5])
+def test_an_objective_from_elsewhere_is_left_alone(at_once, warm_up):
+    said = []
+    objective = Warmed(Wavering(), 1.0) if warm_up else Wavering()
+    training = Training(steps=10, batch=5, warm_up=warm_up)
+    engine = Engine(model_of(), objective, split_of(rows()), training, seed=0, say=said.append)
+    for _ in range(4):
+        engine.advance()
+    assert said == ["step not captured: Wavering is not of vael or torch.nn, and may decide in Python"]
+    assert engine.replay is None
+
+
+def test_a_hook_is_left_alone(at_once):
+    model, calls = model_of(), []
+    model.posterior.network.head.register_forward_hook(lambda module, given, found: calls.append(0) or found)
+    engine = Engine(model, ELBO(), split_of(rows()), Training(steps=10, batch=5), seed=0)
+    for _ in range(4):
+        engine.advance()
+    assert len(calls) == 4
 
 
 def test_a_replay_with_other_bits_is_not_taken(at_once, monkeypatch):
@@ -199,3 +238,29 @@ def test_the_engine_leaves_a_copy_of_the_model_alone():
     before = copy.deepcopy(model.state_dict())
     Engine(copy.deepcopy(model), ELBO(), split_of(rows()), Training(steps=9, batch=5), seed=0).advance()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+# ── what goes back ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_going_back_leaves_the_moments_where_a_recorded_step_knows_them(at_once):
+    engine = Engine(model_of(), ELBO(), split_of(rows()), Training(steps=10, batch=5), seed=0)
+    kept = snapshot(engine, Progress())
+    places = [value.data_ptr() for value in (engine.adam.count, *engine.adam.exp_avg, *engine.adam.exp_avg_sq)]
+    for _ in range(3):
+        engine.advance()
+    restore(engine, *kept)
+    assert [v.data_ptr() for v in (engine.adam.count, *engine.adam.exp_avg, *engine.adam.exp_avg_sq)] == places
+    assert engine.adam.count == 0
+    assert not any(value.any() for value in engine.adam.exp_avg)
+
+
+def test_a_step_is_recorded_anew_when_other_parameters_are_learned(at_once):
+    engine = Engine(model_of(), ELBO(), split_of(rows()), Training(steps=10, batch=5), seed=0)
+    for _ in range(3):
+        engine.advance()
+    assert engine.replay is not None
+    engine.learn_all_but(engine.names[:2])
+    engine.advance()
+    assert engine.replay is not None
+    assert len(engine.parameters) == len(engine.names)

@@ -216,6 +216,24 @@ def test_a_run_that_broke_keeps_its_best_weights_and_says_that_it_failed(tmp_pat
     assert all(np.isfinite(value.numpy()).all() for value in tensors.values())
 
 
+def test_a_stop_after_a_number_broke_keeps_the_last_good_state(rows_end, monkeypatch, tmp_path):
+    """What is not finite is not kept: the run would never leave it again."""
+    plain = Engine.advance
+
+    def advance(engine):
+        plain(engine)
+        if engine.step == 13:
+            monkeypatch.undo()
+            engine.parameters[0].data[0] = np.nan
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Engine, "advance", advance)
+    with pytest.raises(Interrupted):
+        vael.fit("iris", output=tmp_path / "run", **ROWS, **SCHEDULE)
+    vael.resume(tmp_path / "run")
+    assert end_of(tmp_path / "run") == rows_end
+
+
 # ── what cannot be resumed ───────────────────────────────────────────────────────────────────────────────────
 
 

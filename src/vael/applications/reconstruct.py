@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 
 from vael.applications.generate import AT_ONCE, centres
-from vael.data.dataset import Split, positions
+from vael.data.dataset import Split
 from vael.diagnostics.units import posterior_mean
 from vael.memory import keep_freed_memory
 from vael.models.vae import VAE
 
-NUMBERS_AT_ONCE = 2**19  # 2 MiB of features
+NUMBERS_AT_ONCE = 3 * 2**17  # 1.5 MiB of features
 
 
 def encode(model: VAE, split: Split) -> tuple[Tensor, Tensor]:
@@ -23,8 +23,7 @@ def encode(model: VAE, split: Split) -> tuple[Tensor, Tensor]:
     model.eval()
     try:
         with torch.inference_mode():
-            for rows in positions(split, encoded_at_once(model)):
-                batch = split.batch(rows.to(model.device))
+            for batch in split.batches(encoded_at_once(model)):
                 q = model.posterior(batch.x, batch.given, batch.observed)
                 means.append(posterior_mean(q))
                 variances.append(q.variance)

@@ -42,6 +42,9 @@ def fit(
     stream: Annotated[bool, Parameter(negative="")] = False,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
+    seeds: int | None = None,
+    compile: Annotated[bool, Parameter(negative="")] = False,
+    precision: Literal["float32", "bf16"] | None = None,
     seed: Annotated[int | None, Parameter(help="The same seed gives the same numbers; 0 when left out.")] = None,
     device: Device = "cpu",
     shard: Annotated[bool, Parameter(negative="")] = False,
@@ -126,6 +129,13 @@ def fit(
         Go on with the run in --output (the latest when left out) from its last checkpoint.
     shard
         Spread weights and moments over torchrun's processes, for a model too large for each to train whole.
+    seeds
+        How many fits of the same recipe, from --seed on, trained side by side as one batched model, in a folder seed-…
+        for each inside --output; the spread of their bounds is told.
+    compile
+        Have torch's compiler fuse the step: about half a minute of compiling, then a faster step. Needs a C++ compiler.
+    precision
+        bf16 takes the matrix products of training in half the digits; weights and every evaluation stay in float32.
     quiet
         No progress on stderr.
     """
@@ -134,6 +144,7 @@ def fit(
     from vael.runs import latest_folder, ready
     from vael.runs import resume as resume_run
     from vael.runs.fit import nothing
+    from vael.runs.several import fit_seeds, spread
     from vael.training import is_first
 
     watch = nothing if quiet else Watcher()
@@ -141,14 +152,14 @@ def fit(
     asked = said(
         latent=latent, likelihood=likelihood, binarize=binarize, prior=prior, posterior=posterior, objective=objective,
         epochs=epochs, steps=steps, batch=batch, learning_rate=learning_rate, by=by, warm_up=warm_up, cycles=cycles,
-        patience=patience, seed=seed,
+        patience=patience, seed=seed, precision=precision, compile=compile or None,
     )  # fmt: skip
     about: dict[str, Any] = {
         "column": column, "ignore": ignore, "label": label, "missing": missing, "split": split, "schema": schema,
         "resize": resize, "features": features,
     }  # fmt: skip
     if resume:
-        refuse_with_resume({*aim, *asked, *said(**about, set=set_, recipe=recipe, stream=stream or None)})
+        refuse_with_resume({*aim, *asked, *said(**about, set=set_, recipe=recipe, stream=stream or None, seeds=seeds)})
         run = resume_run(output or latest_folder(unfinished=True), data=data, device=device, shard=shard, watch=watch)
     else:
         name, _, arm = (recipe or "").partition(":")
@@ -161,7 +172,16 @@ def fit(
             raise RecipeError("fit: DATA is missing. Name a built-in set such as digits, or a .npy, .npz or .csv file.")
         kind = arguments.get("objective", "elbo")
         settings = {**base.get("settings", {}), **arguments_of(kind, aim), **values(set_ or [], "--set")}
-        run = fit_run(**{**arguments, "settings": settings}, output=output, device=device, shard=shard, watch=watch)
+        arguments |= {"settings": settings, "output": output, "device": device, "watch": watch}
+        if seeds is not None:
+            if shard:
+                raise RecipeError("--shard: does not go with --seeds, which trains small models side by side.")
+            told = spread(fit_seeds(seeds=seeds, **arguments))
+            say("\n".join(f"{name:<12}{text}" for name, text in told.rows()))
+            if json:
+                say_json(told.to_json())
+            return
+        run = fit_run(**arguments, shard=shard)
     if not is_first():  # a rank of torchrun's: the first speaks for all
         return
     say(f"run         {run.folder}")
@@ -191,7 +211,8 @@ def refuse_with_resume(given: set[str]) -> None:
     """Raise RecipeError when an option would change a run that only goes on."""
     if given:
         names = ", ".join(sorted(f"--{name.replace('_', '-')}" for name in given))
-        raise RecipeError(f"--resume goes on with the recipe as it is; leave out {names}, or fit a new run.")
+        of_many = " Several seeds go on with the command that began them and its -o." if "seeds" in given else ""
+        raise RecipeError(f"--resume goes on with the recipe as it is; leave out {names}, or fit a new run.{of_many}")
 
 
 def summary(run: object) -> dict[str, object]:

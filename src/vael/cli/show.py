@@ -44,12 +44,18 @@ class Watcher:
         self.console = Console(file=stream, highlight=False, markup=False, soft_wrap=True)
         self.live = stream.isatty()
         self.started, self.first_step, self.shown = time.perf_counter(), 0, 0.0
+        self.plans, self.leader = 0, None
 
     def __call__(self, event: dict[str, Any]) -> None:
         getattr(self, f"on_{event['event']}")(event)
 
     def on_plan(self, event: dict[str, Any]) -> None:
         plan, out = event["plan"], self.console
+        self.plans += 1
+        if self.plans > 1:  # one of several runs that differ in a seed or a weight
+            aim = shape_of(plan.recipe["objective"])
+            out.print(f"and         {event['folder']}: seed {plan.recipe['seed']}, {aim}")
+            return
         data, recipe = plan.data, plan.recipe
         sizes = ", ".join(f"{name} {len(split)}" for name, split in data.splits.items())
         out.print(f"data        {data.name}: {sizes} (seed {recipe['seed']})")
@@ -75,6 +81,9 @@ class Watcher:
             out.print(f"warning     {text}")
         self.started, self.first_step = time.perf_counter(), 0
 
+    def on_note(self, event: dict[str, Any]) -> None:
+        self.console.print(f"note        {event['text']}")
+
     def on_trial(self, event: dict[str, Any]) -> None:
         count = len(event["fields"])
         self.console.print(
@@ -96,6 +105,9 @@ class Watcher:
                 f"learning rate × {line['slowdown']:g}"
             )
             return
+        self.leader = self.leader or event.get("run")
+        if event.get("run") != self.leader:  # of several runs side by side one tells how far all are
+            return
         now = time.perf_counter()
         last = line["step"] >= event["steps"]
         if not last and now - self.shown < (0.1 if self.live else 5.0):
@@ -112,7 +124,9 @@ class Watcher:
             if outcome.best is None
             else f"; best validation −ELBO {-outcome.best:.2f} nats at step {outcome.best_step}"
         )
-        self.console.print(("\n" if self.live else "") + f"done        {outcome.reason}{best}")
+        name = f"{event['run']}: " if "run" in event else ""
+        self.leader = None
+        self.console.print(("\n" if self.live and not name else "") + f"done        {name}{outcome.reason}{best}")
 
 
 def progress_line(line: dict[str, Any], steps: int, seconds_per_step: float) -> str:

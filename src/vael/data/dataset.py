@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +77,15 @@ class Split:
 
     def batch(self, positions: Tensor, uniform: Tensor | None = None) -> Batch:
         """The examples at `positions` `(B,)`. `uniform` `(B, *event)` in [0, 1) binarises a dynamic split."""
-        x = self.x.index_select(0, positions)
+        return self._batch(lambda held: held.index_select(0, positions), uniform)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All examples in order, in batches of at most `size`, without a copy of what is no byte."""
+        for first in range(0, len(self), size):
+            yield self._batch(lambda held, rows=slice(first, first + size): held[rows])  # type: ignore[misc]
+
+    def _batch(self, of: Callable[[Tensor], Tensor], uniform: Tensor | None = None) -> Batch:
+        x = of(self.x)
         if self.dynamic:
             if uniform is None:
                 raise ValueError("Split.batch: a dynamically binarised split needs `uniform`; see Split.settled.")
@@ -87,9 +95,9 @@ class Split:
             seen = x if x.dtype != torch.uint8 else x.to(torch.get_default_dtype()).mul_(1.0 / self.divisor)
         return Batch(
             x=seen,
-            observed=None if self.observed is None else self.observed.index_select(0, positions),
-            label=None if self.label is None else self.label.index_select(0, positions),
-            index=self.index.index_select(0, positions),
+            observed=None if self.observed is None else of(self.observed),
+            label=None if self.label is None else of(self.label),
+            index=of(self.index),
         )
 
     def settled(self, seed: int = 0) -> "Split":

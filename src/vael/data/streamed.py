@@ -6,7 +6,7 @@ not grow with the number of rows.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,70 +16,18 @@ import torch
 from torch import Tensor
 
 from vael.data.batch import Batch
-from vael.data.blocks import FEWEST_BLOCKS, WINDOW, Blocks
+from vael.data.blocks import WINDOW, Blocks
 from vael.data.dataset import Data, Split, encode, fit_views, nothing_to_model
 from vael.data.frame import Frame
 from vael.data.schema import Schema
 from vael.data.sources.groups import Group, Store
-from vael.data.splits import LARGEST_VALIDATION, NAMES, checked_shares
+from vael.data.splits import FEWEST_GROUPS, NAMES, Shared, sample_of, share_out
 from vael.errors import DataError
 
-FEWEST_GROUPS = 3  # below it, no group can be spared
 WINDOW_BYTES = 1 << 26  # that small blocks are joined to at most
 
 HELD = ("x", "index", "log_jacobian", "observed", "label")
 Window = tuple[int, ...]
-
-
-# ── which rows do what ───────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Shared:
-    """Groups by split, and how many rows of "validation" and "test" are kept at most."""
-
-    groups: Mapping[str, tuple[Group, ...]]
-    most: Mapping[str, int]
-
-
-def share_out(groups: Sequence[Group], fractions: Mapping[str, float], seed: int, most_rows: int = 100_000) -> Shared:
-    """Each group to a split: as its folder says, else by `seed`, as many as the shares of the rows ask for.
-
-    fractions: Shares of "validation" and "test"; at least one group each, unless a share is 0 or there are fewer than
-        three groups. At most `most_rows` are asked for, and for validation 5,000 where no share was given.
-    """
-    shares = checked_shares(fractions)
-    usual = min(most_rows, LARGEST_VALIDATION)
-    most = {"test": most_rows, "validation": most_rows if "validation" in fractions else usual}
-    order = [groups[place] for place in np.random.default_rng(seed).permutation(len(groups))]
-    found = {name: [group for group in order if group.split == name] for name in NAMES}
-    pool = found["train"] if any(group.split for group in groups) else order
-    rows = sum(group.rows for group in pool)
-    for name in ("test", "validation"):
-        fixed = pool is not order and (name == "test" or bool(found[name]))
-        if not fixed and shares[name] and len(groups) >= FEWEST_GROUPS:
-            wanted = min(round(rows * shares[name]), most[name])
-            found[name], pool = _first(pool, wanted)
-    found["train"] = list(pool)
-    return Shared({name: tuple(found[name]) for name in NAMES}, most)
-
-
-def _first(pool: Sequence[Group], rows: int) -> tuple[list[Group], list[Group]]:
-    """The first groups of `pool`, one or as many as hold `rows` rows, one being left; and the others."""
-    taken, held = 0, 0
-    while taken < len(pool) - 1 and (taken == 0 or held < rows):
-        held += pool[taken].rows
-        taken += 1
-    return list(pool[:taken]), list(pool[taken:])
-
-
-def sample_of(groups: Sequence[Group], wanted: int = 100_000) -> tuple[Group, ...]:
-    """The first training groups, at least four and of `wanted` rows, or all."""
-    taken = rows = 0
-    while taken < len(groups) and (taken < FEWEST_BLOCKS or rows < wanted):
-        rows += groups[taken].rows
-        taken += 1
-    return tuple(groups[:taken])
 
 
 # ── from groups to splits ────────────────────────────────────────────────────────────────────────────────────
@@ -200,7 +148,19 @@ def seen(store: Store, group: Group, schema: Schema) -> Split:
         if spec.role == "data" and spec.kind == "constant" and spec.values and spec.name in frame.columns:
             _refuse_change(frame, spec.name, frame.columns[spec.name], spec.values[0])
     split = encode(frame, schema)
+    if split.observed is not None and not any(spec.missing for spec in schema.modelled):
+        raise _unforeseen_hole(frame, schema, split.observed)
     return dataclasses.replace(split, index=torch.from_numpy(store.index(group)))
+
+
+def _unforeseen_hole(frame: Frame, schema: Schema, observed: Tensor) -> DataError:
+    """Whether a batch has a mask is the same for all steps, and so is what the encoder is told of holes."""
+    row, column = (int(place) for place in (~observed).nonzero()[0])
+    return DataError(
+        f"{frame.name}, column {schema.modelled[column].name!r}, row {frame.first + row + 1}: the value is missing, "
+        f"and none was in the rows that the schema was read from.\n"
+        f"  Fill it in, or save missing values as nulls in Parquet, which counts them, and not as NaN; then fit again."
+    )
 
 
 def in_form(frame: Frame, schema: Schema) -> Frame:
@@ -269,17 +229,24 @@ class Reader:
         self.store, self.groups, self.schema = store, groups, schema
         width = 4 * schema.dims if schema.is_table or schema.modelled[0].kind != "image" else schema.dims
         wanted = max(1, min(WINDOW, WINDOW_BYTES // width))
-        self.blocks = Blocks([group.rows for group in groups], wanted, self.expect)
+        self.blocks = Blocks([group.rows for group in groups], wanted)
         self.starts = torch.tensor(self.blocks.starts)
         self._held: dict[Window, Future[Held]] = {}
-        self._wanted: tuple[Window, ...] = ()
+        self._wanted: dict[int, tuple[Window, Window]] = {}
         self._thread: ThreadPoolExecutor | None = None
 
-    def expect(self, now: Window, following: Window) -> None:
-        """Begin to read what is not in memory; what is there and not asked for goes at the next batch."""
+    def followed(self) -> Blocks:
+        """The blocks, for one more order to walk through: its windows are kept beside those of the others."""
+        walker = len(self._wanted)
+        self._wanted[walker] = ((), ())
+        sizes = [group.rows for group in self.groups]
+        return Blocks(sizes, self.blocks.rows_wanted, lambda now, following: self.expect(walker, now, following))
+
+    def expect(self, walker: int, now: Window, following: Window) -> None:
+        """Begin to read what is not in memory; what is there and nobody asks for goes at the next batch."""
         self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="vael-read")
-        self._wanted = (now, following)
-        for window in dict.fromkeys(self._wanted):
+        self._wanted[walker] = (now, following)
+        for window in dict.fromkeys((now, following)):
             if window not in self._held:
                 self._held[window] = self._thread.submit(self._load, window)
 
@@ -296,12 +263,13 @@ class Reader:
     def found(self, positions: Tensor) -> tuple[Split, Tensor]:
         """A split in memory that holds the examples at `positions` `(B,)`, and their places in it."""
         own = torch.searchsorted(self.starts, positions, right=True) - 1
+        needed = {now for now, _ in self._wanted.values()}
         for window in list(self._held):
-            if window in self._wanted[:1] or self._is_there(window):
+            if window in needed or self._is_there(window):
                 held = self._held[window].result()
                 shift = held.shift[own]
                 if bool((shift >= 0).all()):
-                    self._forget({window, *self._wanted})
+                    self._forget({window, *(one for both in self._wanted.values() for one in both)})
                     return held.split, positions - self.starts[own] + shift
         return self._gathered(positions, own), torch.arange(len(positions))
 
@@ -358,7 +326,8 @@ class Streamed(Split):
 
     @property
     def blocks(self) -> Blocks:
-        return self.reader.blocks
+        """The row groups, for one order to walk through; asked for again, for another order beside it."""
+        return self.reader.followed()
 
     def resident(self) -> Split:
         """The training rows that the schema was understood from."""
@@ -369,6 +338,9 @@ class Streamed(Split):
         if torch.device(self.device).type == "cpu":
             return split.batch(places, uniform)
         return split.rows(places).to(self.device).batch(torch.arange(len(places), device=self.device), uniform)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        return (self.batch(rows) for rows in torch.arange(len(self)).split(size))
 
     def rows(self, chosen: Tensor) -> Split:
         """The examples at the `chosen` `(n,)` positions, read into memory."""

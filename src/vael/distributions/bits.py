@@ -6,9 +6,9 @@ import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
 from torch.nn.functional import logsigmoid
-from torch.special import log_ndtr
 from torch.types import _size
 
+from vael.distributions.cells import log_normal_cdf
 from vael.distributions.kl import closed_unit_kl
 from vael.errors import RecipeError
 
@@ -17,13 +17,13 @@ MOST_STATES = 2**16  # states that are ever enumerated
 
 def logistic_noise(eps: Tensor) -> Tensor:
     """Standard normal `eps` as standard logistic noise: logit Φ(eps), exact in both tails."""
-    noise: Tensor = log_ndtr(eps) - log_ndtr(-eps)
+    noise: Tensor = log_normal_cdf(eps) - log_normal_cdf(-eps)
     return noise
 
 
 def gumbel_noise(eps: Tensor) -> Tensor:
     """Standard normal `eps` as standard Gumbel noise: −log(−log Φ(eps))."""
-    return -torch.log(-log_ndtr(eps))
+    return -torch.log(-log_normal_cdf(eps))
 
 
 class Bits(Distribution):

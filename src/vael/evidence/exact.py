@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from vael.data.batch import Batch
-from vael.data.dataset import Split, positions
+from vael.data.dataset import Split
 from vael.distributions.diagonal_gaussian import StandardGaussian
 from vael.errors import RecipeError
 from vael.evidence.estimate import LARGEST_CHUNK, Estimate
@@ -108,7 +108,7 @@ class Exact:
         model.eval()
         try:
             with torch.inference_mode():
-                batches = (split.batch(rows.to(split.x.device)) for rows in positions(split, examples_at_once(model)))
+                batches = split.batches(examples_at_once(model))
                 value = torch.cat([log_px(batch).to("cpu", torch.float64) for batch in batches])
         finally:
             model.train(was_training)

@@ -169,7 +169,7 @@ class Likelihood(nn.Module, ABC):
         Without gradients, in eval mode, a few draws are decoded at a time, so that memory does not grow with K. (In
         training a scale may be solved for over all of z.)
         """
-        if torch.is_grad_enabled() or self.training:
+        if torch.is_grad_enabled() or self.training or not len(x):
             return self.sum_of_parts(x, z, given, observed)
         self.check(x)
         numbers = max(len(x), z.shape[1]) * self.width() * self.dims  # decoded for one draw

@@ -26,8 +26,8 @@ class _Score(Function):
 
     @staticmethod
     def forward(logits: Tensor, x: Tensor) -> Tensor:
-        soft = logits.abs().neg_().exp_().add_(1).log_()
-        return (logits * x).sub_(logits.clamp(min=0)).sub_(soft).sum(-1)
+        soft = logits.abs().neg_().exp_().add_(1).log_().add_(torch.relu(logits))
+        return (logits * x - soft).sum(-1)  # addcmul would be one pass less, and cannot be batched
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -37,7 +37,7 @@ class _Score(Function):
     def backward(ctx: Any, weight: Tensor) -> tuple[Tensor, Tensor | None]:
         logits, x = ctx.saved_tensors
         by_x = (weight.unsqueeze(-1) * logits).sum(0) if ctx.needs_input_grad[1] else None
-        return weight.unsqueeze(-1) * (x - torch.sigmoid(logits)), by_x
+        return (x - torch.sigmoid(logits)).mul_(weight.unsqueeze(-1)), by_x
 
 
 class Bernoulli(Likelihood):
@@ -56,7 +56,7 @@ class Bernoulli(Likelihood):
         return BernoulliLaw(logits=parameters.squeeze(-1 - self.rank), validate_args=False)
 
     def log_prob(self, x: Tensor, z: Tensor, given: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
-        if observed is not None or not torch.is_grad_enabled():
+        if observed is not None or not torch.is_grad_enabled() or not self.is_plain:
             return super().log_prob(x, z, given, observed)
         self.check(x)
         logits = self.parameters_of(z, given).squeeze(-1 - self.rank)
@@ -67,7 +67,15 @@ class Bernoulli(Likelihood):
     def draw(self, law: Any, generator: Generator | None) -> Tensor:
         return torch.bernoulli(law.probs, generator=generator)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the law is one of this file, and not that of a subclass, which may be another of the same logits."""
+        return type(self).__module__ == __name__
+
     def scorer(self, x: Tensor, given: Tensor | None, observed: Tensor | None) -> Callable[[Tensor], Tensor]:
+        if not self.is_plain:
+            return super().scorer(x, given, observed)
+
         def logits(z: Tensor) -> Tensor:
             return self.parameters_of(z, given).flatten(-1 - self.rank)
 

@@ -32,7 +32,8 @@ class CrossEntropy:
         self.x = x if observed is None else torch.where(observed, x, torch.zeros_like(x))
         self.logits, self.observed, self.sign = logits, observed, 2 * self.x - 1
         self.whole = bool(((self.x == 0) | (self.x == 1)).all())
-        self.network = network if isinstance(network, MLP) and self.whole else None
+        apart = self.whole and is_plain(network) and not torch.is_autocast_enabled(x.device.type)
+        self.network = network if apart and isinstance(network, MLP) else None
         if self.network is not None:
             self.bias = self.sign * self.network.head.bias
         self.kept: Tensor | None = None
@@ -64,6 +65,13 @@ class CrossEntropy:
     def _seen(self, values: Tensor, certain: Tensor) -> Tensor:
         """`values`, and where a feature is hidden what leaves it with probability one; e⁻⁸⁰ is nothing beside 1."""
         return values if self.observed is None else torch.where(self.observed, values, certain)
+
+
+def is_plain(network: nn.Module | None) -> bool:
+    """Whether a network is an MLP and no more: a subclass, another head or a hook may change what its parts give."""
+    if type(network) is not MLP or type(network.head) is not nn.Linear:
+        return False
+    return not any(part._forward_pre_hooks or part._forward_hooks for part in (network, network.head))
 
 
 def cross_entropy(logits: Tensor, x: Tensor) -> Tensor:

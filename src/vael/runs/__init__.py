@@ -5,6 +5,7 @@ from vael.runs.fit import Plan, fit, resume
 from vael.runs.folder import RunFolder, latest_folder, next_folder
 from vael.runs.recipe import build_model, describe_model
 from vael.runs.run import Run, load
+from vael.runs.several import fit_seeds
 
 __all__ = [
     "Comparison",
@@ -15,6 +16,7 @@ __all__ = [
     "compare",
     "describe_model",
     "fit",
+    "fit_seeds",
     "latest_folder",
     "load",
     "next_folder",

@@ -35,7 +35,7 @@ Watch = Callable[[str], None]
 class Task:
     """One output file: what `verb` says of `source`, or `rows` new rows of the part `part`.
 
-    mark: What the output is a function of, as it stands in its own notes.
+    mark: What the output is a function of, as it stands in its own notes. name: Of the source, in its folder.
     """
 
     verb: str
@@ -46,6 +46,7 @@ class Task:
     options: Mapping[str, Any]
     mark: str
     part: int = 0
+    name: str = ""
 
 
 @dataclass
@@ -88,10 +89,12 @@ def tasks_of(run: Run, verb: str, source: str | Path, output: Path, options: Map
         raise RecipeError(f"{output}: lies in the folder that is read.\n  Choose an output folder beside it.")
     weights, tasks = sha256(read_bytes(run.folder.model)), []
     for file in files:
-        place = file.relative_to(folder).with_suffix(".parquet")
+        name = file.relative_to(folder)
+        place = name.with_suffix(".parquet")
         size = file.stat().st_size
         mark = {"verb": verb, "weights": weights, "input": sha256(closing_notes(file)), "size": size, **options}
-        tasks.append(Task(verb, output / place, file, 0, size, options, json.dumps(mark, sort_keys=True)))
+        text = json.dumps(mark, sort_keys=True)
+        tasks.append(Task(verb, output / place, file, 0, size, options, text, name=name.as_posix()))
     same = {task.output for task in tasks}
     if len(same) < len(tasks):
         raise RecipeError(f"{source}: two files differ in their ending alone.\n  Give them names of their own.")
@@ -218,7 +221,7 @@ def _answers(model: VAE, schema: Schema, task: Task) -> Iterator[Any]:
         return
     first = 0
     for batch in _batches(task.source, [spec.name for spec in schema.modelled]):
-        yield bulk.answer(task.verb, model, schema, batch, file=task.source.name, first=first, **task.options)
+        yield bulk.answer(task.verb, model, schema, batch, file=task.name, first=first, **task.options)
         first += batch.num_rows
 
 

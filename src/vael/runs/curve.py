@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ from vael.evaluation import bounds, latents
 from vael.files import save_json
 from vael.likelihoods import Gaussian
 from vael.numbers import Number
-from vael.runs.fit import Plan, fit, nothing, planned, resume
-from vael.runs.folder import RunFolder, next_folder
-from vael.runs.run import Run, load, reread
-from vael.runs.same import refuse_other
+from vael.runs.fit import nothing
+from vael.runs.run import Run
+from vael.runs.several import fit_several, folder_for
 
 BETAS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 DRAWS = 8  # of z for each test example
@@ -124,14 +122,13 @@ def curve(
         raise RecipeError(f"curve: betas must be above 0, finite and each be given once, got {told or 'none'}.")
     if "objective" in options or any(key.startswith("objective.") for key in settings or {}):
         raise RecipeError("curve: the objective is beta, with each of the betas; leave out another one.")
-    name = Path(data).name if isinstance(data, str | Path) else "data"
-    folder = next_folder(f"{name}-curve") if output is None else Path(output)
-    asked = {**options, "seed": seed, "settings": {**(settings or {}), "objective.beta": min(betas)}}
-    plan = cache(lambda: planned(data, objective="beta", watch=watch, **asked))  # only where a run stands
-    runs = []
-    for beta in sorted(betas):
-        asked["settings"]["objective.beta"] = beta
-        runs.append(_run(data, folder / f"beta-{beta:g}", asked, plan, device, watch))
+    folder = folder_for(data, "curve", output)
+    members = {
+        folder / f"beta-{beta:g}": {"settings": {**(settings or {}), "objective.beta": beta}} for beta in sorted(betas)
+    }
+    runs = fit_several(
+        data, members, who="this curve", objective="beta", seed=seed, device=device, watch=watch, **options
+    )
     seen = runs[0].data.split(measured)
     linear, note = linear_of(runs[0], seen)
     places = [_place(run, beta, measured, linear) for run, beta in zip(runs, sorted(betas), strict=True)]
@@ -140,24 +137,6 @@ def curve(
     found = Curve(first.data.name, str(folder), measured, len(seen), first.model.latent, tuple(places), theory, note)
     save_json(folder / "curve.json", found.to_json())
     return found
-
-
-def _run(
-    data: object, folder: Path, asked: Mapping[str, Any], plan: Callable[[], Plan], device: str, watch: Watch
-) -> Run:
-    """The run that stands in `folder`, resumed where it was stopped, or a new one. plan: At any β."""
-    there = RunFolder(folder)
-    if not there.manifest.exists():
-        return fit(data, objective="beta", output=folder, device=device, watch=watch, **asked)
-    recipe, schema = there.read()
-    known = reread(recipe, schema, data)  # other data are refused, whatever state the run is in
-    wanted = {**plan().recipe, "objective": {**plan().recipe["objective"], "beta": asked["settings"]["objective.beta"]}}
-    refuse_other(there, wanted, plan().data.schema, "this curve")
-    if there.state == "finished":
-        run = load(folder, device=device)
-        run._data = known
-        return run
-    return resume(folder, data=data, device=device, watch=watch)
 
 
 def _place(run: Run, beta: float, split: str, linear: "Linear | None") -> Place:

@@ -27,7 +27,10 @@ from vael.runs.run import Run, check_device, reread
 from vael.runs.shared import check_named, check_spread, keeper, standing, writing
 from vael.runs.source import Whole, opened
 from vael.training import (
+    ALONE,
     Engine,
+    Member,
+    Outcome,
     Progress,
     Ranks,
     Training,
@@ -37,10 +40,11 @@ from vael.training import (
     joined,
     load_checkpoint,
     own_device,
-    train,
+    train_together,
 )
 
 Watch = Callable[[dict[str, Any]], None]
+Ending = Outcome | Interrupted | TrainingError
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,8 @@ def fit(
         with writing(folder, ranks):
             there = standing(folder, plan.recipe, ranks)
             if there == "finished":
-                return _finished(plan, folder, plan.model.to(device))
+                plan.model.to(device)
+                return with_best(plan, folder)
             if there == "new":
                 ranks.by_first(lambda: folder.begin(plan.recipe, plan.data.schema))
             watch({"event": "plan", "plan": plan, "folder": folder})
@@ -173,13 +178,15 @@ def resume(
             raise RecipeError(
                 f"{folder}: is finished; there is nothing to resume. To train longer, fit again with more epochs."
             )
-        known = reread(recipe, schema, data)
-        model = _fresh_model(recipe, known, modules)
-        plan = Plan(
-            recipe, known, model, build(recipe["objective"], "objective", modules), Training.of(recipe["training"])
-        )
+        plan = plan_of(recipe, reread(recipe, schema, data), modules)
         watch({"event": "plan", "plan": plan, "folder": folder})
         return _train(plan, folder, watch, device=device, ranks=ranks, shard=shard, resuming=True)
+
+
+def plan_of(recipe: dict[str, Any], data: Data, modules: Mapping[str, Any] | None = None) -> Plan:
+    """The plan that a run's recipe stands for, on its data."""
+    aim = build(recipe["objective"], "objective", modules)
+    return Plan(recipe, data, _fresh_model(recipe, data, modules), aim, Training.of(recipe["training"]))
 
 
 def resolve(
@@ -373,37 +380,68 @@ def _train(
     plan: Plan, folder: RunFolder, watch: Watch, *, device: str, ranks: Ranks, shard: bool = False,
     resuming: bool = False,
 ) -> Run:  # fmt: skip
+    member = member_of(plan, folder, watch, device=device, ranks=ranks, shard=shard, resuming=resuming)
+    try:
+        (ending,) = train_together([member])
+    except KeyboardInterrupt as error:
+        ending = Interrupted(str(error))
+    plan.model.to(device)
+    return finished(plan, folder, ending, watch, ranks=ranks)
+
+
+def member_of(
+    plan: Plan, folder: RunFolder, watch: Watch, *, device: str, ranks: Ranks = ALONE, shard: bool = False,
+    resuming: bool = False,
+) -> Member:  # fmt: skip
+    """All that training a plan takes, from its beginning or from the folder's last checkpoint."""
+
+    def say(text: str) -> None:
+        watch({"event": "note", "text": text})
+
+    def report(line: dict[str, Any]) -> None:
+        watch({"event": "line", "line": line, "steps": plan.training.steps})
+
+    split, seed = plan.data.split("train").to(device), plan.recipe["seed"]
     # What is spread over ranks cannot be used without them: a copy is, and the plan's own model gets the best weights.
-    model, seed = (copy.deepcopy(plan.model) if shard else plan.model).to(device), plan.recipe["seed"]
-    split = plan.data.split("train").to(device)
-    engine = Engine(model, plan.objective, split, plan.training, seed=seed, ranks=ranks, shard=shard)
+    model = (copy.deepcopy(plan.model) if shard else plan.model).to(device)
+    engine = Engine(model, plan.objective, split, plan.training, seed=seed, say=say, ranks=ranks, shard=shard)
     progress, elapsed = Progress(), 0.0
     if resuming:
         progress, elapsed = _continue(engine, folder)
         watch({"event": "resumed", "step": engine.step})
     validation = plan.data.splits["validation"].settled(seed=0).to(device)
-    try:
-        outcome = train(
-            engine, validation, keeper(folder, ranks), progress=progress, elapsed=elapsed,
-            report=lambda line: watch({"event": "line", "line": line, "steps": plan.training.steps}),
-        )  # fmt: skip
-    except (Interrupted, KeyboardInterrupt) as error:
+    return Member(engine, validation, keeper(folder, ranks), progress, report, elapsed)
+
+
+def finished(plan: Plan, folder: RunFolder, ending: Ending, watch: Watch, *, ranks: Ranks = ALONE) -> Run:
+    """The run after its training, whose ending is written down; raises it where it is no good one."""
+    seed = plan.recipe["seed"]
+    if isinstance(ending, Interrupted):
         if ranks.first:
             folder.write_manifest("interrupted", seed=seed)
-        raise Interrupted(f"{folder}: {error}\n  Go on with: vael fit --resume -o {folder}") from error
-    except TrainingError:
+        raise Interrupted(f"{folder}: {ending}\n  Go on with: vael fit --resume -o {folder}") from ending
+    if isinstance(ending, TrainingError):
         if ranks.first:
             folder.write_manifest("failed", seed=seed)
-        raise
+        raise ending
     ranks.by_first(lambda: folder.write_manifest("finished", seed=seed))
-    watch({"event": "finished", "outcome": outcome, "folder": folder})
-    return _finished(plan, folder, plan.model.to(device))
+    watch({"event": "finished", "outcome": ending, "folder": folder})
+    alone(plan.model)
+    return with_best(plan, folder)
 
 
-def _finished(plan: Plan, folder: RunFolder, model: VAE) -> Run:
-    model.load_state_dict(folder.weights())
-    model.eval()
-    return Run(folder, model, plan.data.schema, plan.recipe, plan.data)
+def with_best(plan: Plan, folder: RunFolder) -> Run:
+    """The plan's model with the weights that the folder kept."""
+    plan.model.load_state_dict(folder.weights())
+    plan.model.eval()
+    return Run(folder, plan.model, plan.data.schema, plan.recipe, plan.data)
+
+
+def alone(model: VAE) -> None:
+    """Give every parameter memory of its own, where it was trained as a row of one that others share."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.untyped_storage().nbytes() > tensor.numel() * tensor.element_size():
+            tensor.data = tensor.detach().clone()
 
 
 def _continue(engine: Engine, folder: RunFolder) -> tuple[Progress, float]:

@@ -2,15 +2,17 @@
 
 from vael.training.checkpoint import Progress, load_checkpoint, restore, snapshot
 from vael.training.engine import Bound, Engine, check_gradient
-from vael.training.ranks import Nowhere, Ranks, check_dealt, is_first, joined, launched, own_device, restarted
+from vael.training.ranks import ALONE, Nowhere, Ranks, check_dealt, is_first, joined, launched, own_device, restarted
 from vael.training.settings import Training
 from vael.training.together import Together
-from vael.training.train import Keeper, Outcome, train
+from vael.training.train import Keeper, Member, Outcome, train, train_together
 
 __all__ = [
+    "ALONE",
     "Bound",
     "Engine",
     "Keeper",
+    "Member",
     "Nowhere",
     "Outcome",
     "Progress",
@@ -28,4 +30,5 @@ __all__ = [
     "restore",
     "snapshot",
     "train",
+    "train_together",
 ]

@@ -26,6 +26,9 @@ class Adam:
     ) -> None:
         self.parameters, self.rate = list(parameters), rate
         self.weight_decay, self.epsilon = weight_decay, epsilon
+        for parameter in self.parameters:
+            if torch.empty_like(parameter).stride() != parameter.stride():  # has gaps, in which the kernel would write
+                parameter.data = parameter.detach().contiguous()
         self.count = torch.zeros((), dtype=torch.float32, device=rate.device)
         self.exp_avg = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
         self.exp_avg_sq = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
@@ -36,6 +39,7 @@ class Adam:
         self.count += 1
         if divisor is not None and divisor.device.type == "cpu":  # where the kernel's own division is float32's alone
             gradients, divisor = [None if g is None else g / divisor for g in gradients], None
+        gradients = [laid_out(g, p) for g, p in zip(gradients, self.parameters, strict=True)]
         moved = [place for place, gradient in enumerate(gradients) if gradient is not None]
         if not moved:
             return
@@ -53,6 +57,13 @@ class Adam:
             eps=self.epsilon,
             amsgrad=False,
             maximize=False,
-            grad_scale=divisor,
-            found_inf=None if divisor is None else torch.zeros_like(divisor),
+            grad_scale=None if divisor is None else divisor.float(),  # the one type that the kernel reads
+            found_inf=None if divisor is None else torch.zeros_like(divisor, dtype=torch.float32),
         )
+
+
+def laid_out(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
+    """The gradient in the memory order of its parameter, along which the kernel walks without a look at strides."""
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter, requires_grad=False).copy_(gradient)

@@ -116,9 +116,27 @@ def unmoved(buffers: Iterable[Tensor]) -> Iterator[None]:
 
 
 def foreign(module: nn.Module) -> list[str]:
-    """The kinds of modules inside that are neither vael's nor torch.nn's: what they decide in Python is unknown."""
+    """What inside is neither vael's nor torch.nn's, by name: what it decides in Python is unknown.
+
+    Looked at are modules, what is hooked to them, and the objective of a `Bound`.
+    """
     ours = ("vael.", "torch.nn.")
-    return sorted({type(part).__name__ for part in module.modules() if not type(part).__module__.startswith(ours)})
+    kinds = [type(part) for part in (*module.modules(), *aims(getattr(module, "objective", None)))]
+    hooked = [hook for part in module.modules() for hook in hooks(part)]
+    kinds += [hook if hasattr(hook, "__qualname__") else type(hook) for hook in hooked]
+    strange = [one for one in kinds if not (one.__module__ or "").startswith(ours)]
+    return sorted({getattr(one, "__name__", "hook") for one in strange})
+
+
+def aims(objective: object) -> list[object]:
+    """An objective and those inside it."""
+    inner = [value for value in getattr(objective, "__dict__", {}).values() if callable(value)]
+    return [] if objective is None else [objective, *(aim for value in inner for aim in aims(value))]
+
+
+def hooks(part: nn.Module) -> list[Any]:
+    """What runs before and after a module's forward pass."""
+    return [*part._forward_pre_hooks.values(), *part._forward_hooks.values()]
 
 
 class CUDAGraph:

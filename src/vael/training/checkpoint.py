@@ -35,18 +35,23 @@ def snapshot(engine: Engine, progress: Progress) -> tuple[dict[str, Tensor], dic
             tensors[f"optimizer.{moment}.{name}"] = value.clone()
     tensors["optimizer.count"] = engine.adam.count.clone()
     tensors["monitor"] = engine.bound.monitor.clone()
-    frozen = [name for name, parameter in engine.model.named_parameters() if not parameter.requires_grad]
     counters = {"step": engine.step, "slowdown": engine.slowdown, "since_reset": engine.since_reset}
     return tensors, {
         "counters": json.dumps(counters),
         "progress": json.dumps(asdict(progress)),
-        "frozen": json.dumps(frozen),
+        "frozen": json.dumps(frozen(engine)),
     }
+
+
+def frozen(engine: Engine) -> list[str]:
+    """Names of the model's parameters that are not learned."""
+    return [name for name, parameter in engine.model.named_parameters() if not parameter.requires_grad]
 
 
 def restore(engine: Engine, tensors: dict[str, Tensor], notes: dict[str, str]) -> Progress:
     """Put a snapshot back into `engine`; returns its progress. Raises KeyError when it is another model's."""
-    engine.learn_all_but(json.loads(notes["frozen"]))
+    if json.loads(notes["frozen"]) != frozen(engine):  # a step recorded on a device knows the moments by their place
+        engine.learn_all_but(json.loads(notes["frozen"]))
     prefix = "model."
     weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     if engine.shards is None:

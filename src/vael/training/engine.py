@@ -19,7 +19,7 @@ from vael.noise import Noise, stream
 from vael.objectives.elbo import Objective
 from vael.posteriors.base import Posterior
 from vael.training.adam import Adam
-from vael.training.capture import Gradients, compiled, foreign, quick, traced, unmoved
+from vael.training.capture import CUDAGraph, compiled, foreign, quick, traced, unmoved
 from vael.training.order import Order
 from vael.training.ranks import ALONE, Averaged, Ranks, check_dealt
 from vael.training.schedules import learning_rate_at, warm_up_share
@@ -99,9 +99,10 @@ class Engine:
     """Model, optimiser and data of a run, advanced one step at a time.
 
     Everything a step depends on is `step` itself, the weights, the optimiser's moments and `slowdown`, the factor on
-    the learning rate that a rewind leaves behind. After some steps the gradient is recorded and replayed (see
-    `capture.py`), if it then gives the very same bits; `say` is told where that cannot be.
+    the learning rate that a rewind leaves behind.
 
+    capture: Whether, after some steps, the step is recorded and replayed (see `capture.py`): on a CPU its gradient, if
+        it then gives the very same bits; on a CUDA device all of it, as a graph. `say` is told where that cannot be.
     ranks: The processes that share each batch. Several see every example once between them, follow the mean of their
         gradients, and take every step eagerly, `compile` or not.
     shard: Whether each of them holds a part of the weights and moments only; `parameters` are then those parts.
@@ -116,6 +117,7 @@ class Engine:
         training: Training,
         *,
         seed: int,
+        capture: bool = True,
         say: Callable[[str], None] = lambda text: None,
         ranks: Ranks = ALONE,
         shard: bool = False,
@@ -138,12 +140,11 @@ class Engine:
         self.learn_all_but([name for name, parameter in model.named_parameters() if not parameter.requires_grad])
         self.step, self.slowdown, self.since_reset = 0, 1.0, 0
         self.jacobian = float(split.log_jacobian.mean())
-        self.replay: Gradients | None = None
-        self.eager_steps = 0
+        self.capture, self.eager_steps = capture, 0
 
     def learn_all_but(self, frozen: Sequence[str]) -> None:
-        """Learn every parameter of the model but those named, from moments of zero."""
-        named = [(name, parameter) for name, parameter in self.model.named_parameters()]
+        """Learn every parameter of the model but those named, from moments of zero; a recorded step is forgotten."""
+        named = list(self.model.named_parameters())
         for name, parameter in named:
             parameter.requires_grad_(name not in frozen)
         self.names = [name for name, _ in named if name not in frozen]
@@ -151,6 +152,7 @@ class Engine:
         if self.shards is not None:
             self.parameters = [local(parameter) for parameter in self.parameters]
         decay, epsilon = self.training.weight_decay, self.training.epsilon
+        self.replay: Callable[[Look], None] | None = None
         self.adam = Adam(self.parameters, self.rate, weight_decay=decay, epsilon=epsilon)
         self.averaged: Averaged | None = None
 
@@ -194,7 +196,7 @@ class Engine:
         look = self.look(self.step)
         with torch.no_grad():
             self.bound(look.batch, look.noise)
-        self._count()
+        self.count()
 
     def _climb(self) -> None:
         """Look, bound, gradient, clip, step."""
@@ -202,19 +204,22 @@ class Engine:
         if self.replay is None and self._time_to_capture():
             self.replay = self._captured(look)
         if self.replay is not None:
-            with torch.no_grad():
-                gradients = self.replay(*self.parameters, *look.tensors())
+            self.replay(look)
         else:
-            gradients = self._averaged_gradients(look) if self.ranks.world > 1 else self.gradients(look)
+            self.update(self.gradients(look) if self.ranks.world == 1 else self._averaged_gradients(look))
             self.eager_steps += 1
-        self.update(gradients)
 
     def update(self, gradients: Sequence[Tensor | None]) -> None:
-        """Clip, and move the parameters along `gradients`; a step is made."""
-        self.adam.update(gradients, self._divisor(gradients))
-        self._count()
+        """Move along `gradients`; a step is made."""
+        self.move(gradients)
+        self.count()
 
-    def _count(self) -> None:
+    def move(self, gradients: Sequence[Tensor | None]) -> None:
+        """Clip, and move the parameters along `gradients`."""
+        self.adam.update(gradients, self._divisor(gradients))
+
+    def count(self) -> None:
+        """Know that a step was made."""
         self.step += 1
         self.since_reset += 1
 
@@ -247,38 +252,60 @@ class Engine:
             return False
         if self.training.compile:
             return self.eager_steps == 0
-        return self.eager_steps == EAGER_STEPS and self.training.steps - self.step >= PAYING_STEPS
+        return self.capture and self.eager_steps == EAGER_STEPS and self.training.steps - self.step >= PAYING_STEPS
 
-    def _captured(self, look: Look) -> Gradients | None:
-        """The gradient as a replay of what it does for `look`, or None, the reason said.
-
-        A plain replay must give the very bits of the eager gradient at the next step, or it is not taken.
-        """
+    def _captured(self, look: Look) -> Callable[[Look], None] | None:
+        """A step as a replay of what it does for `look`, or None, the reason said."""
         unknown = foreign(self.bound)
         if unknown:
             self.say(f"step not captured: {', '.join(unknown)} is not of vael or torch.nn, and may decide in Python")
             return None
-        learned = len(self.parameters)
         try:
-            with unmoved(self.bound.buffers()):
-                graph = traced(
-                    lambda *given: self.gradients(look.holding(given[learned:]), given[:learned]),
-                    *(parameter.detach().requires_grad_() for parameter in self.parameters),
-                    *look.tensors(),
-                )
-            function = compiled(graph) if self.training.compile else quick(graph)
-            following = self.look(self.step + 1)
-            with unmoved(self.bound.buffers()):
-                wanted = self.gradients(following)
-            with unmoved(self.bound.buffers()), torch.no_grad():
-                found = function(*self.parameters, *following.tensors())
-        except Exception as error:  # whatever a compiler may raise: the eager step is always there
+            if self.device.type == "cuda" and not self.training.compile:
+                return self._graph(look)
+            return self._recorded(look)
+        except Exception as error:  # whatever a compiler or a device may raise: the eager step is always there
             self.say(f"step not captured: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
             return None
+
+    def _recorded(self, look: Look) -> Callable[[Look], None] | None:
+        """The gradient recorded, which is taken if it gives the bits of the eager one at the next step.
+
+        Compiled, it has other roundings, and is taken if it comes near.
+        """
+        learned, buffers = len(self.parameters), list(self.bound.buffers())
+        with unmoved(buffers):
+            graph = traced(
+                lambda *given: self.gradients(look.holding(given[learned:]), given[:learned]),
+                *(parameter.detach().requires_grad_() for parameter in self.parameters),
+                *look.tensors(),
+            )
+        function = compiled(graph) if self.training.compile else quick(graph)
+        following = self.look(self.step + 1)
+        with unmoved(buffers):
+            wanted = self.gradients(following)
+        with unmoved(buffers), torch.no_grad():
+            found = function(*self.parameters, *following.tensors())
         if not same(found, wanted, exactly=not self.training.compile):
             self.say("step not captured: its replay does not give the eager gradient")
             return None
-        return function
+
+        def replay(look: Look) -> None:
+            with torch.no_grad():
+                self.update(function(*self.parameters, *look.tensors()))
+
+        return replay
+
+    def _graph(self, look: Look) -> Callable[[Look], None]:
+        """The whole step, gradient to update, as one CUDA graph; nothing runs while it is recorded."""
+
+        graph = CUDAGraph(lambda tensors: self.move(self.gradients(look.holding(tensors))), look.tensors())
+
+        def replay(look: Look) -> None:
+            graph(look.tensors())
+            self.count()
+
+        return replay
 
     def _divisor(self, gradients: Sequence[Tensor | None]) -> Tensor | None:
         """What the fused update divides gradients by to bring their norm down to `clip`; None where nothing is due."""

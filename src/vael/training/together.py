@@ -11,7 +11,7 @@ from torch.func import functional_call, vmap
 
 from vael.errors import RecipeError
 from vael.objectives.elbo import Objective
-from vael.training.capture import Gradients, foreign, quick, traced
+from vael.training.capture import CUDAGraph, Gradients, foreign, quick, traced, unmoved
 from vael.training.engine import EAGER_STEPS, PAYING_STEPS, Engine, Look, same
 
 
@@ -28,7 +28,7 @@ class Together:
     def __init__(self, engines: Sequence[Engine], say: Callable[[str], None] = lambda text: None) -> None:
         self.engines, self.say = list(engines), say
         check_alike(self.engines)
-        self.replay: Gradients | None = None
+        self.replay: Callable[[Sequence[Look]], None] | None = None
         self.eager_steps = 0
         bounds = [engine.bound for engine in self.engines]
         held = [dict(bound.named_parameters()) | dict(bound.named_buffers()) for bound in bounds]
@@ -36,40 +36,59 @@ class Together:
         self.buffers = [name for name, _ in bounds[0].named_buffers()]
         objectives = [bound.objective for bound in bounds]
         self.numbers = differing(objectives)
+        self.idle = self._tried()
 
     @property
     def names(self) -> list[str]:
         """Names of the learned parameters, in the order of `Engine.parameters`."""
         return self.engines[0].names
 
+    def _tried(self) -> list[bool]:
+        """Whether nothing depends on each learned parameter, which then stays where it is, as it does alone.
+
+        Raises RecipeError where the models cannot be batched: torch draws no noise, and looks at no number, of many.
+        """
+        looks, first = [engine.look(engine.step) for engine in self.engines], self.engines[0]
+        with torch.random.fork_rng(devices=[]), unmoved(first.bound.buffers()):
+            try:
+                self._batched(looks[0])(*self._inputs(looks))
+            except Exception as error:  # whatever a network of torch.nn may raise: in turn they can always go on
+                raise RecipeError(f"together: {type(error).__name__}: {error}".splitlines()[0]) from error
+            return [gradient is None for gradient in first.gradients(looks[0])]
+
     def advance(self) -> None:
         """One update of every engine."""
         for engine in self.engines:
             engine.schedule(engine.step)
         looks = [engine.look(engine.step) for engine in self.engines]
-        found = self._gradients_of(looks)
+        if self.replay is None and self.eager_steps == EAGER_STEPS:
+            self.replay = self._captured(looks)
+        if self.replay is not None:
+            self.replay(looks)
+        else:
+            self._update(self._batched(looks[0])(*self._inputs(looks)))
+        self.eager_steps += 1
+        for engine in self.engines:
+            engine.count()
+
+    def _update(self, found: Sequence[Any]) -> None:
+        """Move every engine along its row of the gradients, and its buffers to what they became."""
         learned = len(self.names)
         with torch.no_grad():
             for name, row in zip(self.buffers, found[learned:], strict=True):
                 self.rows[name].copy_(row)
-        for place, gradients in enumerate(zip(*found[:learned], strict=True)):
-            self.engines[place].update(gradients)
-
-    def _gradients_of(self, looks: Sequence[Look]) -> Sequence[Any]:
-        """The gradient by each parameter, then what each buffer becomes; a row for each engine."""
-        inputs = self._inputs(looks)
-        if self.replay is None and self.eager_steps == EAGER_STEPS:
-            self.replay = self._captured(looks)
-        if self.replay is not None:
-            with torch.no_grad():
-                return self.replay(*inputs)
-        self.eager_steps += 1
-        return self._batched(looks[0])(*inputs)
+        rows = [[None] * len(self.engines) if idle else row for idle, row in zip(self.idle, found, strict=False)]
+        for place, gradients in enumerate(zip(*rows, strict=True)):
+            self.engines[place].move(gradients)
 
     def _inputs(self, looks: Sequence[Look]) -> list[Tensor]:
         """Everything the batched gradient is a function of."""
         seen = [torch.stack(each) for each in zip(*(look.tensors() for look in looks), strict=True)]
-        numbers = [torch.stack([torch.as_tensor(n, dtype=torch.float32) for n in row]) for row in self.numbers.values()]
+        like = next(iter(self.rows.values()))
+        numbers = [
+            torch.stack([torch.as_tensor(number, dtype=like.dtype, device=like.device) for number in row])
+            for row in self.numbers.values()
+        ]
         return [*(row.detach() for row in self.rows.values()), *numbers, *seen]
 
     def _batched(self, form: Look) -> Gradients:
@@ -101,23 +120,39 @@ class Together:
 
         return vmap(one)
 
-    def _captured(self, looks: Sequence[Look]) -> Gradients | None:
-        """The batched gradient recorded, where it gives the same bits; see `Engine`."""
+    def _captured(self, looks: Sequence[Look]) -> Callable[[Sequence[Look]], None] | None:
+        """A step of all as a replay, as of one (see `Engine`); None where it does not pay or cannot be."""
         engine = self.engines[0]
-        unknown = any(foreign(other.bound) for other in self.engines)
-        if unknown or engine.training.steps - engine.step < PAYING_STEPS:
+        if not engine.capture or engine.training.steps - engine.step < PAYING_STEPS:
             return None
-        function, inputs = self._batched(looks[0]), self._inputs(looks)
         try:
-            replay = quick(traced(function, *inputs))
-            following = self._inputs([other.look(other.step + 1) for other in self.engines])
-            wanted = function(*following)
-            with torch.no_grad():
-                found = replay(*following)
+            return self._graph(looks) if engine.device.type == "cuda" else self._recorded(looks)
         except Exception as error:
             self.say(f"step of all not captured: {type(error).__name__}: {error}".splitlines()[0])
             return None
-        return replay if same(found, wanted, exactly=True) else None
+
+    def _recorded(self, looks: Sequence[Look]) -> Callable[[Sequence[Look]], None] | None:
+        function = self._batched(looks[0])
+        replay = quick(traced(function, *self._inputs(looks)))
+        following = self._inputs([engine.look(engine.step + 1) for engine in self.engines])
+        wanted = function(*following)
+        with torch.no_grad():
+            if not same(replay(*following), wanted, exactly=True):
+                self.say("step of all not captured: its replay does not give the eager gradient")
+                return None
+
+        def step(looks: Sequence[Look]) -> None:
+            with torch.no_grad():
+                self._update(replay(*self._inputs(looks)))
+
+        return step
+
+    def _graph(self, looks: Sequence[Look]) -> Callable[[Sequence[Look]], None]:
+        """The step of all on a CUDA device; the common tensors stay in their places, what is seen is copied in."""
+        function, own = self._batched(looks[0]), len(self.rows)
+        rows = self._inputs(looks)[:own]
+        graph = CUDAGraph(lambda seen: self._update(function(*rows, *seen)), self._inputs(looks)[own:])
+        return lambda looks: graph(self._inputs(looks)[own:])
 
 
 def as_rows(tensors: Sequence[Tensor]) -> Tensor:
@@ -148,6 +183,10 @@ def check_alike(engines: Sequence[Engine]) -> None:
             raise RecipeError(f"together: {', '.join(unknown)} is not of vael or torch.nn, and may decide in Python.")
         if engine.training.by == "em":
             raise RecipeError("together: expectation–maximisation has no gradient to batch.")
+        if engine.training.compile:
+            raise RecipeError("together: a compiled step is one model's; leave out --compile to train them as one.")
+        if engine.training.precision != first.training.precision or engine.names != first.names:
+            raise RecipeError("together: the models differ in precision, or in which parameters are learned.")
 
 
 def leaves(objective: object, prefix: str = "") -> dict[str, Any]:

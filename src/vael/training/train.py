@@ -5,7 +5,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from vael.data.dataset import Split
-from vael.errors import Interrupted, TrainingError
+from vael.errors import Interrupted, RecipeError, TrainingError
 from vael.evaluation import bounds, fixed_noise
+from vael.memory import keep_freed_memory
 from vael.noise import Noise
 from vael.training.checkpoint import Progress, restore, snapshot
 from vael.training.engine import Engine
 from vael.training.ranks import Halt
 from vael.training.shards import local
+from vael.training.together import Together
 
 MOST_REWINDS = 5
 STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])
@@ -51,36 +53,88 @@ class Outcome:
     reason: str
 
 
+@dataclass
+class Member:
+    """A run to be trained: an engine and what it is kept with.
+
+    validation: Settled; may be empty, and then the last weights are the best. report: Called with every history line.
+    elapsed: Seconds of training before, for the history.
+    """
+
+    engine: Engine
+    validation: Split
+    keeper: Keeper
+    progress: Progress
+    report: Report
+    elapsed: float = 0.0
+
+
 def train(
     engine: Engine, validation: Split, keeper: Keeper, *, progress: Progress, report: Report, elapsed: float = 0.0
 ) -> Outcome:
-    """Advance `engine` to its last step, or until patience ends, keeping everything on the way.
+    """Advance `engine` to its last step, or until patience ends, keeping everything on the way; see `Member`.
 
-    validation: Settled; may be empty, and then the last weights are the best. report: Called with every history line.
-    elapsed: Seconds of training before this call, for the history.
     Raises Interrupted on Ctrl-C or SIGTERM, after a checkpoint; TrainingError when a number is not finite and
     rewinding is switched off or used up.
     """
+    (ending,) = train_together([Member(engine, validation, keeper, progress, report, elapsed)])
+    if isinstance(ending, Exception):
+        raise ending
+    return ending
+
+
+def train_together(
+    members: Sequence[Member], say: Callable[[str], None] = lambda text: None
+) -> list[Outcome | Interrupted | TrainingError]:
+    """Train several runs side by side, as one batched model where they can be one; how each ended.
+
+    What a run comes to does not depend on the others, but for rounding: those that end or rewind leave the rest alone.
+    say: Told why they cannot be batched, and are advanced in turn.
+    """
+    keep_freed_memory()
+    endings: dict[int, Outcome | Interrupted | TrainingError] = {}
     with interruptible() as stop:
-        steps = course(engine, validation, keeper, stop, progress=progress, report=report, elapsed=elapsed)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                outcome: Outcome = end.value
-                return outcome
+        going = {place: course(member, stop) for place, member in enumerate(members)}
+        advance: Callable[[], None] | None = None
+        while going:
+            before = len(going)
+            for place, steps in list(going.items()):
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    endings[place] = end.value
+                except (Interrupted, TrainingError) as error:
+                    endings[place] = error
+                if place in endings:
+                    del going[place]
+            if advance is None or len(going) < before:
+                advance = stepper([members[place].engine for place in going], say)
+            advance()
+    return [endings[place] for place in range(len(members))]
+
+
+def stepper(engines: Sequence[Engine], say: Callable[[str], None]) -> Callable[[], None]:
+    """A call that advances all engines by one step."""
+    if len(engines) > 1:
+        try:
+            return Together(engines, say).advance
+        except RecipeError as error:
+            say(f"advanced in turn, not as one batch; {error}")
+
+    def in_turn() -> None:
+        for engine in engines:
             engine.advance()
 
+    return in_turn
 
-def course(
-    engine: Engine, validation: Split, keeper: Keeper, stop: threading.Event, *, progress: Progress, report: Report,
-    elapsed: float = 0.0,
-) -> Generator[None, None, Outcome]:  # fmt: skip
-    """All that training does but the steps themselves: it yields where it wants `engine` advanced by one.
 
-    stop: Set to end it after the step it is at, with a checkpoint and Interrupted. The rest as for `train`.
+def course(member: Member, stop: threading.Event) -> Generator[None, None, Outcome]:
+    """All that training a member does but the steps themselves: it yields where it wants its engine advanced by one.
+
+    stop: Set to end it after the step it is at, with a checkpoint and Interrupted.
     """
-    training, started = engine.training, time.perf_counter() - elapsed
+    engine, validation, keeper, progress = member.engine, member.validation, member.keeper, member.progress
+    training, started = engine.training, time.perf_counter() - member.elapsed
     held_out = Validation.of(engine, validation)
     halted = Halt(engine.ranks, stop)
     good = snapshot(engine, progress)
@@ -99,9 +153,10 @@ def course(
                 line, progress = rewind(engine, good, keeper)
             good = snapshot(engine, progress)
             keep(engine, keeper, good)
-            report(line)
+            member.report(line)
         if halted() and engine.step < training.steps:
-            keep(engine, keeper, snapshot(engine, progress))
+            if is_whole(engine):  # else the last good state stays, from which the same steps are made again
+                keep(engine, keeper, snapshot(engine, progress))
             raise Interrupted(f"stopped after step {engine.step} of {training.steps}; nothing is lost.")
     reason = (
         f"no better validation bound in {training.patience} evaluations"
@@ -165,8 +220,13 @@ def measure(engine: Engine, validation: Validation | None, seconds: float) -> di
 def is_finite(engine: Engine, line: dict[str, Any]) -> bool:
     """Whether every number of the line and every weight is finite."""
     numbers = [*line["train"].values(), *line.get("validation", {}).values()]
-    broken = not all(bool(torch.isfinite(p).all()) for p in engine.parameters)
-    return all(map(math.isfinite, numbers)) and not engine.ranks.any(broken)
+    return all(map(math.isfinite, numbers)) and is_whole(engine)
+
+
+def is_whole(engine: Engine) -> bool:
+    """Whether every weight, and what was summed up for the history, is finite, on every rank."""
+    broken = not all(bool(torch.isfinite(held).all()) for held in (engine.bound.monitor, *engine.parameters))
+    return not engine.ranks.any(broken)
 
 
 def select(engine: Engine, line: dict[str, Any], progress: Progress, keeper: Keeper) -> None:

@@ -220,13 +220,20 @@ def _sizes(reader: Any) -> list[int]:
 
 
 def closing_notes(file: Path) -> bytes:
-    """The closing notes of a Parquet or an Arrow file, whose length stands right before its last, magic word."""
+    """The closing notes of a Parquet or an Arrow file, whose length stands right before its last, magic word.
+
+    Raises DataError naming the file when it is too short to have them.
+    """
     magic = 4 if file.name.lower().endswith(".parquet") else 6
-    with file.open("rb") as content:
-        content.seek(-magic - 4, 2)
-        length = int.from_bytes(content.read(4), "little")
-        content.seek(-magic - 4 - length, 2)
-        return content.read(length)
+    try:
+        with file.open("rb") as content:
+            content.seek(-magic - 4, 2)
+            length = int.from_bytes(content.read(4), "little")
+            content.seek(-magic - 4 - length, 2)
+            return content.read(length)
+    except OSError as error:
+        kind = "parquet" if magic == 4 else "feather"
+        raise DataError(f"{file.name}: damaged, no whole {kind} file ({error}).\n  Save the file again.") from error
 
 
 def _split_of(file: Path, root: Path) -> str:
