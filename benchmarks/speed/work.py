@@ -95,8 +95,10 @@ def vael_mlp(likelihood: str = "GreyBernoulli", start: int | None = None) -> Any
 def vael_engine(model: Any, split: Any, training: Any, capture: bool = True) -> Any:
     """The engine of `vael fit` as it is after its first steps: what it records, it records at once."""
     from vael import ELBO
+    from vael.memory import keep_freed_memory
     from vael.training import Engine, engine
 
+    keep_freed_memory()  # as `train` does
     made = Engine(model, ELBO(), split, training, seed=seed(), capture=capture)
     made.eager_steps = 0 if training.compile else engine.EAGER_STEPS
     return made
