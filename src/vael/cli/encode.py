@@ -1,5 +1,6 @@
 """vael encode: the latent behind each example."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -40,14 +41,10 @@ def encode(
     from vael.data.outputs import write_columns
     from vael.runs import load
     from vael.runs.bulk import is_folder, tasks_of
-    from vael.training import own_device
 
     if is_folder(output):
-        found = load(run, device=own_device(device))
-        bulk = in_bulk(found, tasks_of(found, "encode", whole(data, split), output, {}), output, engine)
-        if json:
-            say_json(bulk)
-        return
+        tasks = partial(tasks_of, verb="encode", source=whole(data, split), output=output, options={})
+        return in_bulk(run, tasks, output, engine=engine, device=device, json=json)
     in_one_file(engine)
     found = load(run, device=device)
     means = found.encode(data, split=split)

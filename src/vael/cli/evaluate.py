@@ -1,5 +1,6 @@
 """vael evaluate: the bound, log p(x) and their errors."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -58,7 +59,6 @@ def evaluate(
     from vael.cli.write import in_bulk, in_one_file, whole
     from vael.runs import load
     from vael.runs.bulk import is_folder, tasks_of
-    from vael.training import own_device
 
     if output is not None:
         if not is_folder(output) or sandwich or gaps or max_examples is not None:
@@ -66,12 +66,9 @@ def evaluate(
                 f"evaluate -o {output}: writes the numbers of every row of DATA into a folder, a name without an "
                 f"ending; leave out --sandwich, --gaps and --max-examples."
             )
-        found = load(run, device=own_device(device))
         options = {"seed": seed, "method": method, "draws": draws, "settings": values(set_ or [], "--set")}
-        bulk = in_bulk(found, tasks_of(found, "evaluate", whole(data, split), output, options), output, engine)
-        if json:
-            say_json(bulk)
-        return
+        tasks = partial(tasks_of, verb="evaluate", source=whole(data, split), output=output, options=options)
+        return in_bulk(run, tasks, output, engine=engine, device=device, json=json)
     in_one_file(engine)
     found = load(run, device=device)
     result = found.evaluate(

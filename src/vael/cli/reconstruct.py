@@ -1,5 +1,6 @@
 """vael reconstruct: what the model makes of each example."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -40,14 +41,10 @@ def reconstruct(
     from vael.data import originals
     from vael.runs import load
     from vael.runs.bulk import is_folder, tasks_of
-    from vael.training import own_device
 
     if is_folder(output):
-        found = load(run, device=own_device(device))
-        bulk = in_bulk(found, tasks_of(found, "reconstruct", whole(data, split), output, {}), output, engine)
-        if json:
-            say_json(bulk)
-        return
+        tasks = partial(tasks_of, verb="reconstruct", source=whole(data, split), output=output, options={})
+        return in_bulk(run, tasks, output, engine=engine, device=device, json=json)
     in_one_file(engine)
     found = load(run, device=device)
     seen = found.split_of(data, split)

@@ -1,5 +1,6 @@
 """vael sample: new examples."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -40,14 +41,10 @@ def sample(
     from vael.cli.write import default_output, in_bulk, in_one_file, write
     from vael.runs import load
     from vael.runs.bulk import is_folder, sampling_tasks
-    from vael.training import own_device
 
     if is_folder(output):
-        found = load(run, device=own_device(device))
-        bulk = in_bulk(found, sampling_tasks(found, number, output, seed=seed, mean=mean), output, engine)
-        if json:
-            say_json(bulk)
-        return
+        tasks = partial(sampling_tasks, number=number, output=output, seed=seed, mean=mean)
+        return in_bulk(run, tasks, output, engine=engine, device=device, json=json)
     in_one_file(engine)
     found = load(run, device=device)
     columns = found.sample(number, seed=seed, mean=mean)

@@ -1,6 +1,6 @@
 """Columns to a file a person asked for: a sheet of pictures, or a table."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vael.cli.show import note, say
+from vael.cli.show import note, say, say_json
 from vael.data.outputs import grey_levels, is_picture, picture_sheet, write_columns
 from vael.data.schema import Schema
 from vael.errors import RecipeError
@@ -18,7 +18,7 @@ from vael.files import write_bytes
 from vael.runs import Run
 
 if TYPE_CHECKING:
-    from vael.runs.bulk import Task
+    from vael.runs.bulk import Done, Task
 
 MOST_PICTURES = 400
 PAIRS = 64
@@ -26,11 +26,27 @@ PAIRS = 64
 Columns = dict[str, NDArray[np.generic]]
 
 
-def in_bulk(run: Run, tasks: Sequence["Task"], output: Path, engine: Literal["process", "ray"]) -> dict[str, Any]:
-    """Do the tasks, tell of each file and of the whole; what --json has of it."""
-    from vael.runs.bulk import perform, summary
+def in_bulk(
+    run: Path | None, tasks_for: Callable[[Run], Sequence["Task"]], output: Path, *, engine: Literal["process", "ray"],
+    device: str, json: bool,
+) -> None:  # fmt: skip
+    """Open the run, do its tasks, tell of each file and of the whole."""
+    from vael.runs import load
+    from vael.runs.bulk import perform
+    from vael.training import own_device
 
-    done = perform(run, tasks, engine=engine, watch=note)
+    found = load(run, device=own_device(device))
+    tasks = tasks_for(found)
+    done = perform(found, tasks, engine=engine, watch=note)
+    told = tell_bulk(found, tasks[0].verb, done, output)
+    if json:
+        say_json(told)
+
+
+def tell_bulk(run: Run, verb: str, done: "Done", output: Path) -> dict[str, Any]:
+    """Say what was done; what --json has of it."""
+    from vael.runs.bulk import summary
+
     rank = f"rank {done.rank} of {done.world}: " if done.world > 1 else ""
     speed = f", {done.rows / done.seconds:,.0f} rows/s" if done.rows else ""
     skipped = f"; {done.skipped} skipped, being there already" if done.skipped else ""
@@ -39,7 +55,7 @@ def in_bulk(run: Run, tasks: Sequence["Task"], output: Path, engine: Literal["pr
         "run": str(run.folder), "folder": str(output), "files": done.files, "examples": done.rows,
         "skipped": done.skipped, "seconds": round(done.seconds, 3), "rank": done.rank, "world": done.world,
     }  # fmt: skip
-    if tasks[0].verb == "evaluate" and done.outputs:
+    if verb == "evaluate" and done.outputs:
         found = summary(done.outputs)
         for name, label in {"elbo": "ELBO", "rate": "rate", "distortion": "distortion", "log_px": "log p(x)"}.items():
             none = name == "log_px" and not run.model.likelihood.has_density()
