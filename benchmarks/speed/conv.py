@@ -45,31 +45,18 @@ def pythae(count: int) -> dict[str, float]:
 
 def tuned(count: int, last: bool = False) -> dict[str, float]:
     import torch
-    from torch.nn.functional import binary_cross_entropy_with_logits
-    from work import BATCH, batches, clock
+    from work import BATCH, batches, tuned_loop
 
     encoder, decoder = networks()
     layout = torch.channels_last if last else torch.contiguous_format
     encoder, decoder = encoder.to(memory_format=layout), decoder.to(memory_format=layout)
     data = (pictures().float() / 255).contiguous(memory_format=layout)
-    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3, fused=True)
-    eps, total = torch.empty(BATCH, LATENT), torch.zeros(())
     order = iter(batches(len(data), BATCH, count + WARM))
 
-    def step() -> None:
-        x = data.index_select(0, next(order)).contiguous(memory_format=layout)
-        loc, log_scale = encoder(x).chunk(2, -1)
-        z = torch.addcmul(loc, log_scale.exp(), eps.normal_())
-        score = binary_cross_entropy_with_logits(decoder(z), x, reduction="sum")
-        rate = 0.5 * (loc.square() + (2 * log_scale).exp() - 1 - 2 * log_scale).sum()
-        loss = (score + rate) / BATCH
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        total.add_(loss.detach())
+    def batch() -> torch.Tensor:
+        return data.index_select(0, next(order)).contiguous(memory_format=layout)
 
-    found = clock(step, count, reset=total.zero_, warm=WARM)
-    return {**found, "loss": float(total) / count}
+    return tuned_loop(encoder, decoder, batch, count, latent=LATENT, warm=WARM)
 
 
 def vael_model() -> Any:

@@ -58,29 +58,12 @@ def example(count: int) -> dict[str, float]:
 
 def tuned(count: int) -> dict[str, float]:
     import torch
-    from torch.nn.functional import binary_cross_entropy_with_logits
-    from work import BATCH, LATENT, PIXELS, WARM, batches, clock, images, mlp_networks
+    from work import BATCH, LATENT, PIXELS, WARM, batches, images, mlp_networks, tuned_loop
 
     data = images().float() / 255
     encoder, decoder = mlp_networks()
-    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3, fused=True)
-    x, eps, total = torch.empty(BATCH, PIXELS), torch.empty(BATCH, LATENT), torch.zeros(())
-    order = iter(batches(len(data), BATCH, count + WARM))
-
-    def step() -> None:
-        torch.index_select(data, 0, next(order), out=x)
-        loc, log_scale = encoder(x).chunk(2, -1)
-        z = torch.addcmul(loc, log_scale.exp(), eps.normal_())
-        score = binary_cross_entropy_with_logits(decoder(z), x, reduction="sum")
-        rate = 0.5 * (loc.square() + (2 * log_scale).exp() - 1 - 2 * log_scale).sum()
-        loss = (score + rate) / BATCH
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        total.add_(loss.detach())
-
-    found = clock(step, count, reset=total.zero_)
-    return {**found, "loss": float(total) / count}
+    x, order = torch.empty(BATCH, PIXELS), iter(batches(len(data), BATCH, count + WARM))
+    return tuned_loop(encoder, decoder, lambda: torch.index_select(data, 0, next(order), out=x), count, latent=LATENT)
 
 
 def vael(count: int, everything: bool = False, **settings: object) -> dict[str, float]:
