@@ -222,13 +222,14 @@ def encoder(schema: Schema, outputs: int, hidden: list[int]) -> nn.Module:
 
 
 def start(model: VAE, split: Split) -> None:
-    """Begin at the data's own marginal: a decoder that can is set to fit x without any z."""
+    """Begin at the data: a decoder that can is set to fit x without any z, a prior that can is shown examples."""
     begin = getattr(model.likelihood.network, "begin", None)
-    if begin is None:
-        return
     rows = torch.arange(min(len(split), 10_000))
     part = split.rows(rows).settled(seed=0)
     batch = part.batch(rows)
+    model.prior.begin(batch.x[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))])
+    if begin is None:
+        return
     observed = torch.ones_like(batch.x.flatten(1), dtype=torch.bool) if batch.observed is None else batch.observed
     values = model.likelihood.marginal(batch.x, observed)
     if values is not None:

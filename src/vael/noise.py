@@ -19,9 +19,12 @@ class Noise:
 
     latents: One tensor `(K, B, D)` of base noise for each level of latents, top-down; standard normal for a
         reparameterised Gaussian.
+    spare: Standard normals `(S, B, D)` that no latent is made of, for an objective that asks for `spare` = S of them,
+        to draw from the prior or to choose directions with; None where none were asked for.
     """
 
     latents: tuple[Tensor, ...]
+    spare: Tensor | None = None
 
 
 def stream(seed: int, *place: int, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:

@@ -98,12 +98,14 @@ class Terms:
     log_measure: Log of the weight a draw has in a mean: −log K for K draws, log q(z|x) for an enumerated z;
         `(K, B)` or, where all are equal, a scalar.
     penalties: Named per-example costs `(B,)` that are no part of a density.
+    spare: Standard normals `(S, B, D)` that no draw is made of, where an objective asked for them; see `Noise`.
     """
 
     latents: tuple[Latent, ...]
     log_px_z: Tensor
     log_measure: Tensor
     penalties: dict[str, Tensor] = field(default_factory=dict)
+    spare: Tensor | None = None
 
     @cached_property
     def log_w(self) -> Tensor:

@@ -39,6 +39,7 @@ class VAE(nn.Module):
         if prior.latent != posterior.latent:
             raise ShapeError(f"VAE: the prior has {prior.latent} latents, the posterior {posterior.latent}.")
         self.prior, self.likelihood, self.posterior = prior, likelihood, posterior
+        prior.bind(posterior, likelihood)
         posterior.bind(prior, likelihood)
         check_support(prior.family, posterior.family)
         self.kl = find_kl(posterior.family, prior.family)
@@ -69,12 +70,18 @@ class VAE(nn.Module):
         """A tensor of the model's own type and device, to make noise like."""
         return next(self.parameters(), torch.empty(0))
 
-    def noise(self, draws: int, batch: int, *, seed: int, step: int = 0) -> Noise:
-        """Noise for K `draws` of each of the `batch` examples of a step: a function of (seed, step, position)."""
+    def noise(self, draws: int, batch: int, *, seed: int, step: int = 0, spare: int = 0) -> Noise:
+        """Noise for K `draws` of each of the `batch` examples of a step: a function of (seed, step, position).
+
+        spare: How many normals an objective wants beside them, for each number of z.
+        """
         like = self._like()
-        shape = (draws, batch, self.latent)
-        eps = normals(shape, seed=seed, step=step, dtype=like.dtype, device=like.device, purpose="latent")
-        return Noise((eps,))
+
+        def drawn(count: int, purpose: str) -> Tensor:
+            shape = (count, batch, self.latent)
+            return normals(shape, seed=seed, step=step, dtype=like.dtype, device=like.device, purpose=purpose)
+
+        return Noise((drawn(draws, "latent"),), drawn(spare, "spare") if spare else None)
 
     def noise_for(self, examples: Sequence[int], draws: range, *, seed: int) -> Noise:
         """Noise for the numbered `draws` of single examples: a function of (seed, example, draws), whatever the batch.
@@ -130,7 +137,7 @@ class VAE(nn.Module):
         if not reparameterised:
             z = z.detach()
         latent = Latent(q, self.prior(batch.given), z, log_measure, self.kl, self.unit_kl)
-        return Terms((latent,), self.log_px_z(batch, z), log_measure)
+        return Terms((latent,), self.log_px_z(batch, z), log_measure, spare=noise.spare)
 
 
 def check_support(p: type[Distribution] | None, q: type[Distribution] | None) -> None:

@@ -16,7 +16,9 @@ class Objective(Protocol):
 
     One that differentiates by the score function says `reparameterised = False` and gets draws without a gradient.
     `paths` are the kinds of draws its gradient is right for, see `Posterior.path`; all but "none" where it is silent.
-    One that values an example by the others of its batch too says `joins_examples = True`.
+    One that values an example by the others of its batch too says `joins_examples = True`. One that needs normals
+    beside those of its draws, `terms.spare` `(S, B, D)`, says `spare = S`. One whose value can be above log p(x) says
+    `is_bound = False`.
     """
 
     @property
@@ -133,6 +135,12 @@ class Warmed:
     @property
     def draws(self) -> int:
         return self.of.draws
+
+    @property
+    def spare(self) -> int:
+        """What the objective itself asks for."""
+        wanted: int = getattr(self.of, "spare", 0)
+        return wanted
 
     def __call__(self, terms: Terms) -> Tensor:
         return -terms.distortion - self.share * self.of.cost(terms)

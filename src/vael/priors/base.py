@@ -17,6 +17,15 @@ class Prior(nn.Module, ABC):
     latent: int
     family: ClassVar[type[Distribution] | None] = None
 
+    def bind(self, posterior: nn.Module, likelihood: nn.Module) -> None:
+        """Called once by the model it joins, before the posterior is: a prior made of q(z|x) keeps hold of it here.
+
+        What it holds stays the model's: no parameter of it becomes one of this prior.
+        """
+
+    def begin(self, x: Tensor) -> None:
+        """Start from training examples x `(N, *event)`, in an order of no meaning, before the first step."""
+
     @abstractmethod
     def forward(self, given: Tensor | None = None) -> Distribution:
         """The prior, event shape `(D,)`, batch shape `()` or `(B,)` when conditioned."""

@@ -84,7 +84,7 @@ class Look:
     def tensors(self) -> list[Tensor]:
         """Its tensors in a fixed order; those that are not there are left out."""
         held = (getattr(self.batch, field.name) for field in fields(Batch))
-        return [tensor for tensor in (*held, *self.noise.latents) if tensor is not None]
+        return [tensor for tensor in (*held, *self.noise.latents, self.noise.spare) if tensor is not None]
 
     def holding(self, tensors: Sequence[Tensor]) -> "Look":
         """A look of the same form that holds other `tensors`, in the order of `tensors()`."""
@@ -92,7 +92,8 @@ class Look:
         held: dict[str, Any] = {
             field.name: None if getattr(self.batch, field.name) is None else next(given) for field in fields(Batch)
         }
-        return Look(Batch(**held), Noise(tuple(given)))
+        latents = tuple(next(given) for _ in self.noise.latents)
+        return Look(Batch(**held), Noise(latents, None if self.noise.spare is None else next(given)))
 
 
 class Engine:
@@ -165,9 +166,11 @@ class Engine:
             shape = (len(chosen), *self.split.x.shape[1:])
             generator = stream(self.seed, step, purpose="binarise", device=self.device)
             uniform = torch.rand(shape, generator=generator, device=self.device)
-        noise = self.model.noise(self.bound.objective.draws, len(chosen), seed=self.seed, step=step)
+        draws, spare = self.bound.objective.draws, getattr(self.bound.objective, "spare", 0)
+        noise = self.model.noise(draws, len(chosen), seed=self.seed, step=step, spare=spare)
         if self.ranks.world > 1:
-            noise = Noise(tuple(latent[:, mine] for latent in noise.latents))
+            spares = None if noise.spare is None else noise.spare[:, mine]
+            noise = Noise(tuple(latent[:, mine] for latent in noise.latents), spares)
         batch = self.split.batch(chosen[mine], None if uniform is None else uniform[mine])
         if self.layout is torch.channels_last and batch.x.dim() == 4:
             batch = replace(batch, x=batch.x.contiguous(memory_format=self.layout))
