@@ -174,6 +174,18 @@ class Wave:
         return float(np.log(np.trapezoid(np.exp(log_joint), z)))
 
 
+# What a kind of objective needs beside its draws to be tried on few of them, of few examples.
+TRIED = {"miwae": {"means": 1}, "piwae": {"means": 1}, "total_correlation": {"examples": 400}}
+
+
+def objective_of(kind: str, draws: int) -> Objective:
+    """The objective of a kind, with `draws` draws and defaults that go with them."""
+    from vael.runs.recipe import members
+
+    found: Objective = members("objective")[kind](draws=draws, **TRIED.get(kind, {}))
+    return found
+
+
 class Sine(torch.nn.Module):
     """z ↦ sin 2z + z/2."""
 

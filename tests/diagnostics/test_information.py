@@ -13,8 +13,8 @@ from vael import VAE, RecipeError
 from vael.diagnostics import Information, information
 from vael.diagnostics.draws import at_rest
 from vael.diagnostics.information import aggregated
-from vael.diagnostics.marginals import unit_log_prob
 from vael.distributions import Bits, OneHot
+from vael.distributions.marginals import unit_log_prob
 from vael.likelihoods import Bernoulli
 from vael.networks import MLP
 from vael.posteriors import BernoulliPosterior, GaussianPosterior

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vael.data.dataset import Split
 from vael.diagnostics.draws import at_rest, posterior_draws, posteriors, some
-from vael.diagnostics.marginals import is_factorised, unit_log_prob
+from vael.distributions.marginals import is_factorised, unit_log_prob
 from vael.errors import RecipeError
 from vael.models.vae import VAE
 from vael.numbers import Number

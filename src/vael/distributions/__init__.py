@@ -12,6 +12,7 @@ from vael.distributions.kl import closed_kl, closed_unit_kl, find_kl, find_unit_
 from vael.distributions.listed import Listed
 from vael.distributions.logistic_mixture import LogisticMixture
 from vael.distributions.low_rank_gaussian import LowRankGaussian
+from vael.distributions.marginals import is_factorised, unit_log_prob
 from vael.distributions.minibatch import (
     even_weights,
     log_aggregated,
@@ -50,6 +51,7 @@ __all__ = [
     "even_weights",
     "find_kl",
     "find_unit_kl",
+    "is_factorised",
     "log_aggregated",
     "log_aggregated_units",
     "log_end_integral",
@@ -57,5 +59,6 @@ __all__ = [
     "log_interval",
     "log_sinhc",
     "stratified_weights",
+    "unit_log_prob",
     "weighted_weights",
 ]

@@ -4,7 +4,8 @@ z_i ~ q(z|x_i) for example i of a batch of B; row i of the weights says how much
 
     q̄(z_i) ≈ Σ_m W_im q(z_i|x_m)
 
-Example i is always among those that speak of z_i, so it must not count for more than the 1/N it has in q̄.
+Example i is always among those that speak of z_i, so it must not count for more than the 1/N it has in q̄. Weights are
+in float64 on the CPU, or of the type and place of a tensor that they are made `like`.
 """
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from vael.errors import RecipeError
 
 
-def weighted_weights(batch: int, examples: int) -> Tensor:
+def weighted_weights(batch: int, examples: int, *, like: Tensor | None = None) -> Tensor:
     """Every posterior of the batch counts 1/(N B), `(B, B)`: minibatch-weighted sampling.
 
     Rows sum to 1/N, not to 1: of the examples outside the batch nothing is said, so q̄ comes out far too small. Given
@@ -30,10 +31,10 @@ def weighted_weights(batch: int, examples: int) -> Tensor:
     Source: Chen et al. 2018, Isolating sources of disentanglement in VAEs, appendix C.1 (arXiv 1802.04942).
     """
     _check("weighted_weights", batch, examples)
-    return torch.full((batch, batch), 1 / (examples * batch), dtype=torch.float64)
+    return _full(batch, 1 / (examples * batch), like)
 
 
-def stratified_weights(batch: int, examples: int) -> Tensor:
+def stratified_weights(batch: int, examples: int, *, like: Tensor | None = None) -> Tensor:
     """The example itself counts 1/N, the next one (N − M)/(N M), each other one 1/M, M = B − 1; `(B, B)`.
 
         E Σ_m W_im q(z_i|x_m) = 1/N q(z_i|x_i) + [(M − 1)/M + (N − M)/(N M)] mean of the others = q̄(z_i),
@@ -46,14 +47,14 @@ def stratified_weights(batch: int, examples: int) -> Tensor:
     """
     _check("stratified_weights", batch, examples)
     others = batch - 1
-    weights = torch.full((batch, batch), 1 / others, dtype=torch.float64)
-    row = torch.arange(batch)
-    weights[row, row] = 1 / examples
-    weights[row, (row + 1) % batch] = (examples - others) / (examples * others)
-    return weights
+    weights = _full(batch, 1 / others, like)
+    row = torch.arange(batch, device=weights.device)
+    following = (row.unsqueeze(1) + 1) % batch == row
+    weights = torch.where(following, (examples - others) / (examples * others), weights)
+    return weights.fill_diagonal_(1 / examples)
 
 
-def even_weights(batch: int, examples: int) -> Tensor:
+def even_weights(batch: int, examples: int, *, like: Tensor | None = None) -> Tensor:
     """The example itself counts 1/N, each other one (N − 1)/(N M), M = B − 1; `(B, B)`.
 
     The mean of `stratified_weights` over which example comes next: unbiased as they are, with less variance, and for
@@ -62,8 +63,7 @@ def even_weights(batch: int, examples: int) -> Tensor:
     Raises RecipeError unless 2 ≤ batch ≤ examples.
     """
     _check("even_weights", batch, examples)
-    weights = torch.full((batch, batch), (examples - 1) / (examples * (batch - 1)), dtype=torch.float64)
-    return weights.fill_diagonal_(1 / examples)
+    return _full(batch, (examples - 1) / (examples * (batch - 1)), like).fill_diagonal_(1 / examples)
 
 
 def log_aggregated(log_q: Tensor, weights: Tensor) -> Tensor:
@@ -74,6 +74,11 @@ def log_aggregated(log_q: Tensor, weights: Tensor) -> Tensor:
 def log_aggregated_units(log_q: Tensor, weights: Tensor) -> Tensor:
     """The same for each unit alone, `(..., B, D)`, from log q_j(z_ij|x_m) `(..., B, B, D)`, m before the last axis."""
     return log_aggregated(log_q.movedim(-1, 0), weights).movedim(0, -1)
+
+
+def _full(batch: int, value: float, like: Tensor | None) -> Tensor:
+    dtype, device = (torch.float64, torch.device("cpu")) if like is None else (like.dtype, like.device)
+    return torch.full((batch, batch), value, dtype=dtype, device=device)
 
 
 def _check(name: str, batch: int, examples: int) -> None:

@@ -1,12 +1,41 @@
 """Terms to nats per example: what training maximises."""
 
 from vael.objectives.capacity import Capacity
+from vael.objectives.dip import DIP
 from vael.objectives.dreg import DReG
 from vael.objectives.elbo import ELBO, Beta, Objective
 from vael.objectives.free_bits import FreeBits
+from vael.objectives.info_vae import InfoVAE
 from vael.objectives.iwae import IWAE
+from vael.objectives.matching import Matching
+from vael.objectives.miwae import CIWAE, MIWAE, PIWAE
+from vael.objectives.rate_floor import RateFloor
+from vael.objectives.renyi import Renyi
 from vael.objectives.score import Score
 from vael.objectives.sticking import STL
+from vael.objectives.total_correlation import TotalCorrelation
 from vael.objectives.vimco import VIMCO
+from vael.objectives.wake_wake import WakeWake
 
-__all__ = ["ELBO", "IWAE", "STL", "VIMCO", "Beta", "Capacity", "DReG", "FreeBits", "Objective", "Score"]
+__all__ = [
+    "CIWAE",
+    "DIP",
+    "ELBO",
+    "IWAE",
+    "MIWAE",
+    "PIWAE",
+    "STL",
+    "VIMCO",
+    "Beta",
+    "Capacity",
+    "DReG",
+    "FreeBits",
+    "InfoVAE",
+    "Matching",
+    "Objective",
+    "RateFloor",
+    "Renyi",
+    "Score",
+    "TotalCorrelation",
+    "WakeWake",
+]

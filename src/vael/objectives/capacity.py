@@ -31,6 +31,7 @@ class Capacity:
     """
 
     joins_examples: ClassVar[bool] = True
+    is_bound: ClassVar[bool] = False
     capacity: float | Tensor = 25.0
     weight: float = 10.0
     draws: int = 1

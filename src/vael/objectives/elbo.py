@@ -18,7 +18,8 @@ class Objective(Protocol):
     `paths` are the kinds of draws its gradient is right for, see `Posterior.path`; all but "none" where it is silent.
     One that values an example by the others of its batch too says `joins_examples = True`. One that needs normals
     beside those of its draws, `terms.spare` `(S, B, D)`, says `spare = S`. One whose value can be above log p(x) says
-    `is_bound = False`.
+    `is_bound = False`. One that has to know how many training examples there are has `for_examples(N)`, which gives the
+    objective that does; training calls it.
     """
 
     @property

@@ -48,6 +48,12 @@ def check_gradient(objective: object, posterior: Posterior) -> None:
         raise RecipeError(f"{name}: does not go with {of}, which {PATHS[path]}.")
 
 
+def told(objective: Objective, examples: int) -> Objective:
+    """The objective, which now knows how many training examples there are, if it wants to: see `for_examples`."""
+    found: Objective = objective.for_examples(examples) if hasattr(objective, "for_examples") else objective
+    return found
+
+
 class Bound(nn.Module):
     """The one module that training wraps: (batch, noise) → the objective in nats per example, `(B,)`.
 
@@ -123,6 +129,7 @@ class Engine:
         ranks: Ranks = ALONE,
         shard: bool = False,
     ) -> None:
+        objective = told(objective, len(split))
         check_gradient(objective, model.posterior)
         check_dealt(objective, model, training, len(split), ranks)
         self.model, self.split, self.training, self.seed, self.say = model, split, training, seed, say
