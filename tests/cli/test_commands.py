@@ -353,7 +353,7 @@ def test_the_files_written_are_named_in_the_json(good, digits, tmp_path):
         (["fit", "iris", "--beta", "2"], "goes with --objective beta"),
         (
             ["fit", "iris", "--objective", "fre_bits"],
-            "There are: elbo, iwae, stl, vimco, beta, capacity, dreg, free_bits, score",
+            "There are: ciwae, dip, elbo, iwae, miwae, piwae, stl, vimco, beta, capacity, dreg, free_bits, info_vae",
         ),
         (
             ["fit", "iris", "--posterior", "gausian"],

@@ -1,4 +1,4 @@
-"""FreeBits and Capacity on literal tensors: the papers' formulas, per example, with their gradients and limits."""
+"""FreeBits, RateFloor and Capacity on literal tensors: the papers' formulas, per example, with their gradients and limits."""
 
 import math
 
@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from vael import ELBO, Beta, Capacity, FreeBits, RecipeError, Terms
 from vael.distributions import DiagonalGaussian, StandardGaussian, find_kl, find_unit_kl
 from vael.models import Latent
+from vael.objectives import RateFloor
 
 F64 = torch.float64
 PAIR = (DiagonalGaussian, StandardGaussian)
@@ -113,6 +114,37 @@ def test_a_warm_up_weighs_what_free_bits_charges():
     assert_close(warmed.warmed(0.5)(found), FreeBits(bits=0.25).warmed(0.5)(found))
 
 
+# ── rate floor ───────────────────────────────────────────────────────────────────────────────────────────────
+
+EACH = RATES.sum(1)  # 0.5, 2.02, 0.08
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.3, 1.0, 9.0])
+def test_an_example_pays_its_rate_or_the_floor(floor):
+    _, found = known()
+    expected = LOG_PX_Z[0] - torch.tensor([max(floor, float(rate)) for rate in EACH], dtype=F64)
+    assert_close(RateFloor(floor=floor)(found), expected)
+    assert (RateFloor(floor=floor)(found) <= ELBO()(found)).all()
+
+
+def test_an_example_below_the_floor_gets_no_gradient_from_its_rate_and_others_all_of_it():
+    loc, found = known(requires_grad=True)
+    RateFloor(floor=1.0)(found).sum().backward()
+    assert_close(loc.grad, torch.tensor([[0.0, 0.0], [-2.0, -0.2], [0.0, 0.0]], dtype=F64))
+
+
+def test_without_a_floor_it_is_the_elbo_in_value_and_gradient():
+    loc, found = known(requires_grad=True)
+    assert_close(RateFloor(floor=0.0)(found), ELBO()(found))
+    one, two = (torch.autograd.grad(of(terms(loc)).sum(), loc)[0] for of in (RateFloor(floor=0.0), ELBO()))
+    assert_close(one, two)
+
+
+def test_a_warm_up_weighs_what_the_floor_charges():
+    _, found = known()
+    assert_close(RateFloor(floor=1.0, draws=3).warmed(0.5)(found), LOG_PX_Z[0] - 0.5 * EACH.clamp(min=1.0))
+
+
 # ── capacity ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -155,6 +187,8 @@ def test_a_warm_up_raises_the_capacity_in_place_and_leaves_the_weight():
         (lambda: FreeBits(bits=-0.1), "FreeBits: bits must be at least 0 nats, got -0.1"),
         (lambda: FreeBits(bits=math.nan), "bits must be at least 0 nats, got nan"),
         (lambda: FreeBits(draws=0), "FreeBits: draws must be at least 1, got 0"),
+        (lambda: RateFloor(floor=-1.0), "RateFloor: floor must be at least 0 nats, got -1"),
+        (lambda: RateFloor(draws=0), "RateFloor: draws must be at least 1, got 0"),
         (lambda: Capacity(capacity=-1.0), "Capacity: capacity must be at least 0 nats, got -1"),
         (lambda: Capacity(weight=0.0), "Capacity: weight must be above 0, got 0"),
         (lambda: Capacity(draws=0), "Capacity: draws must be at least 1, got 0"),

@@ -32,7 +32,27 @@ from vael.likelihoods import (
 )
 from vael.models import VAE
 from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
-from vael.objectives import ELBO, IWAE, STL, VIMCO, Beta, Capacity, DReG, FreeBits, Score
+from vael.objectives import (
+    CIWAE,
+    DIP,
+    ELBO,
+    IWAE,
+    MIWAE,
+    PIWAE,
+    STL,
+    VIMCO,
+    Beta,
+    Capacity,
+    DReG,
+    FreeBits,
+    InfoVAE,
+    Matching,
+    RateFloor,
+    Renyi,
+    Score,
+    TotalCorrelation,
+    WakeWake,
+)
 from vael.posteriors import (
     BernoulliPosterior,
     CategoricalPosterior,
@@ -146,6 +166,16 @@ REGISTER = {
         "dreg": [DReG(draws=7)],
         "score": [Score(), Score(draws=1, baseline="none"), Score(draws=2, baseline=-90.5)],
         "vimco": [VIMCO(draws=7)],
+        "miwae": [MIWAE(), MIWAE(draws=12, means=3)],
+        "piwae": [PIWAE(), PIWAE(draws=12, means=3)],
+        "ciwae": [CIWAE(), CIWAE(beta=0.2, draws=7)],
+        "renyi": [Renyi(), Renyi(alpha=-1.5, draws=7)],
+        "wake_wake": [WakeWake(), WakeWake(draws=7)],
+        "rate_floor": [RateFloor(), RateFloor(floor=2.5, draws=2)],
+        "dip": [DIP(), DIP(covariance="draws", off_diagonal=3.0, diagonal=4.0, draws=2)],
+        "total_correlation": [TotalCorrelation(), TotalCorrelation(beta=3.0, weights="even", examples=70, draws=2)],
+        "info_vae": [InfoVAE(), InfoVAE(alpha=0.5, weight=9.0, distance="mmd_imq", width=2.0, draws=2)],
+        "matching": [Matching(), Matching(distance="sinkhorn", weight=9.0, width=2.0, draws=2)],
     },
 }
 CASES = [(room, kind, thing) for room, kinds in REGISTER.items() for kind, things in kinds.items() for thing in things]

@@ -6,12 +6,13 @@ import shutil
 import pytest
 import torch
 from torch import nn
-from worlds import assert_recorded, split_of
+from worlds import assert_recorded, objective_of, split_of
 
 from vael import VAE
 from vael.likelihoods import Bernoulli, Gaussian
 from vael.networks import MLP, ConvDecoder, ConvEncoder
-from vael.objectives import ELBO
+from vael.objectives import ELBO, Matching
+from vael.objectives.distances import DISTANCES
 from vael.objectives.elbo import Warmed
 from vael.posteriors import GaussianPosterior
 from vael.priors import GaussianPrior
@@ -41,12 +42,18 @@ def at_once(monkeypatch):
 # ── the same bits ────────────────────────────────────────────────────────────────────────────────────────────
 
 OBJECTIVES = members("objective")
+WITHOUT_RATE = ("iwae", "dreg", "vimco", "miwae", "piwae", "ciwae", "renyi", "wake_wake")
 
 
 @pytest.mark.parametrize("kind", OBJECTIVES)
 def test_with_every_objective(kind):
-    warm_up = {"warm_up": 0} if kind in ("iwae", "dreg", "vimco") else {}
-    assert_recorded(model_of(), OBJECTIVES[kind](draws=3), split_of(rows()), **warm_up)
+    warm_up = {"warm_up": 0} if kind in WITHOUT_RATE else {}
+    assert_recorded(model_of(), objective_of(kind, draws=3), split_of(rows()), **warm_up)
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_with_every_distance_to_the_prior(distance):
+    assert_recorded(model_of(), Matching(distance=distance), split_of(rows()))
 
 
 @pytest.mark.parametrize("scale", ["optimal", "per_feature", 0.5])

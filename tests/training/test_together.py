@@ -8,7 +8,7 @@ from worlds import split_of
 from vael import VAE, RecipeError
 from vael.likelihoods import Bernoulli, Gaussian
 from vael.networks import MLP, ConvDecoder, ConvEncoder
-from vael.objectives import ELBO, IWAE, Beta
+from vael.objectives import ELBO, IWAE, PIWAE, Beta, Matching, Renyi, TotalCorrelation
 from vael.posteriors import GaussianPosterior
 from vael.priors import GaussianPrior
 from vael.training import Engine, Together, Training
@@ -37,6 +37,11 @@ CASES = {
     "seeds": [ELBO(), ELBO(), ELBO()],
     "betas": [Beta(0.1), Beta(1.0), Beta(4.0)],
     "importance-weighted": [IWAE(5), IWAE(5)],
+    "partly": [PIWAE(6, means=3), PIWAE(6, means=3)],
+    "Rényi": [Renyi(0.2, draws=5), Renyi(1.7, draws=5)],
+    "dependence": [TotalCorrelation(beta=2.0), TotalCorrelation(beta=6.0)],
+    "shadows": [Matching(distance="sliced", weight=2.0), Matching(distance="sliced", weight=9.0)],
+    "transport": [Matching(distance="sinkhorn", width=1.0), Matching(distance="sinkhorn", width=2.0)],
 }
 
 
@@ -47,7 +52,7 @@ def test_each_is_what_it_would_have_been_alone(case, recorded, monkeypatch):
     if recorded:
         monkeypatch.setattr("vael.training.together.EAGER_STEPS", 1)
         monkeypatch.setattr("vael.training.together.PAYING_STEPS", 0)
-    settings = {"warm_up": 0 if case == "importance-weighted" else 30, "clip": 0.5}
+    settings = {"warm_up": 0 if case in ("importance-weighted", "partly", "Rényi") else 30, "clip": 0.5}
     alone, company = engines_of(CASES[case], **settings), engines_of(CASES[case], **settings)
     together = Together(company)
     for _ in range(20):

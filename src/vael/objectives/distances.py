@@ -67,8 +67,8 @@ def distance_to_prior(name: str, terms: Terms, distance: str, width: Width | Non
             f"  Make it with model.noise(draws, batch, seed=…, spare={way.spare})."
         )
     (latent,) = terms.latents
-    if width is None and way.width is not None:
-        width = way.width(latent.z.shape[-1])
+    if width is None:
+        width = 1.0 if way.width is None else way.width(latent.z.shape[-1])
     (prior,) = latent.p.from_noise(terms.spare[:1])  # (B, D)
     # (K, B, D) against (B, D): each set of draws has a distance of its own.
-    return way.between(latent.z, prior.expand_as(latent.z), terms.spare[way.spare - 1], width or 1.0).mean()
+    return way.between(latent.z, prior.expand_as(latent.z), terms.spare[way.spare - 1], width).mean()
