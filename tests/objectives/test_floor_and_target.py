@@ -1,4 +1,4 @@
-"""FreeBits, RateFloor and Capacity on literal tensors: the papers' formulas, per example, with their gradients and limits."""
+"""FreeBits, RateFloor and Capacity on literal tensors: the formulas, per example, with gradients and limits."""
 
 import math
 

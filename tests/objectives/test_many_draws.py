@@ -19,6 +19,7 @@ F64 = torch.float64
 LOG_W = 2 * torch.randn(12, 5, dtype=F64, generator=torch.Generator().manual_seed(0))
 WORLD = Linear.random(2, 5, seed=4)
 X = WORLD.sample(6)
+ONE = torch.zeros((), dtype=F64)  # log of a weight
 ROUNDING = {"atol": 1e-9, "rtol": 1e-9}
 
 
@@ -178,11 +179,12 @@ def test_wake_wake_comes_to_the_moments_of_the_posterior_where_the_elbo_cannot()
     log_modes = [torch.distributions.Normal(m, 0.5).log_prob(nodes).squeeze(-1) - math.log(2) for m in (-2.0, 2.0)]
     log_joint = torch.logaddexp(*log_modes)
     # q's own mass at each node in place of a draw's 1/K: log_measure is a scalar, so its shape goes into log p(x|z).
+    # q(z) in log p(x|z) is the mass that a node has beyond a draw's even weight.
     known = q.log_prob(nodes).detach()
     terms = Terms(
-        (Latent(q, p, nodes, torch.zeros((), dtype=F64)),),
+        (Latent(q, p, nodes, ONE),),
         log_joint + known - p.log_prob(nodes),
-        torch.zeros((), dtype=F64),
+        ONE,
     )
     by_loc, by_log_scale = torch.autograd.grad(WakeWake()(terms).sum(), (loc, log_scale))
     assert abs(float(by_loc)) < 1e-9

@@ -97,9 +97,8 @@ def test_the_distance_is_that_of_the_aggregated_posterior_to_the_prior():
         z = shift + 0.7 * eps
         one = torch.zeros((), dtype=F64)
         latent = Latent(Jump(), StandardGaussian(2), z, one)
-        found.append(
-            float(Matching(weight=1.0, width=1.3)(Terms((latent,), z.new_zeros(1, 200), one, spare=spare)).mean())
-        )
+        terms = Terms((latent,), z.new_zeros(1, 200), one, spare=spare)
+        found.append(float(Matching(weight=1.0, width=1.3)(terms).mean()))
     own = lambda variance: 1.69 / (1.69 + 2 * variance)  # noqa: E731 — E k of two draws, (h² / (h² + 2s²))^{D/2}
     excess = (2 - own(0.49) - own(1.0)) / 200
     truth = float(mmd_rbf_gaussians(shift, spread, torch.zeros(2, dtype=F64), torch.eye(2, dtype=F64), width=1.3))
