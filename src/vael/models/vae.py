@@ -53,8 +53,16 @@ class VAE(nn.Module):
     @property
     def states(self) -> int | None:
         """How many states a discrete z has; None where it is not discrete."""
-        found: int | None = getattr(self.prior(), "states", None)
+        if not getattr(self.prior.family, "discrete", False):
+            return None
+        found: int = self.prior().states
         return found
+
+    @property
+    def given(self) -> int:
+        """How many numbers the decoder is told beside z; 0 for an unconditional one, or one that does not say."""
+        inputs = getattr(self.likelihood.network, "inputs", None)
+        return max(inputs - self.latent, 0) if isinstance(inputs, int) else 0
 
     @property
     def parameters_count(self) -> int:
