@@ -51,7 +51,8 @@ def check_gradient(objective: object, posterior: Posterior) -> None:
 class Bound(nn.Module):
     """The one module that training wraps: (batch, noise) → the objective in nats per example, `(B,)`.
 
-    On the way it adds the batch's objective, rate and distortion to `monitor`, so that logging computes nothing twice.
+    Penalties that a part of the model states beside its densities are taken off, whatever the objective. On the way
+    it adds the batch's objective, rate and distortion to `monitor`, so that logging computes nothing twice.
     """
 
     monitor: Tensor
@@ -69,6 +70,8 @@ class Bound(nn.Module):
     def forward(self, batch: Batch, noise: Noise) -> Tensor:
         terms = self.terms(batch, noise)
         value = self.objective(terms)
+        for penalty in terms.penalties.values():
+            value = value - penalty
         with torch.no_grad():
             self.monitor += torch.stack([value.detach(), terms.rate.detach(), terms.distortion.detach()]).mean(1)
         return value
