@@ -259,6 +259,8 @@ def _or_reason(reasons: dict[str, str], name: str, find: Callable[[], Found]) ->
 
 def seen_dims(split: Split, dims: int) -> float:
     """How many features of an example are observed on average: what log p(x) speaks of, and bits/dim divides by."""
+    if split.part is not None:
+        return float((split.part == 0).sum())
     return dims if split.observed is None else float(split.observed.sum() / len(split))
 
 

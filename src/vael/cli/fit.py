@@ -35,6 +35,8 @@ def fit(
     column: Annotated[list[str] | None, Parameter(negative="")] = None,
     ignore: Annotated[list[str] | None, Parameter(negative="")] = None,
     label: Annotated[list[str] | None, Parameter(negative="")] = None,
+    given: Annotated[list[str] | None, Parameter(negative="")] = None,
+    given_part: Annotated[list[str] | None, Parameter(negative="")] = None,
     missing: Annotated[list[str] | None, Parameter(negative="")] = None,
     split: Annotated[list[str] | None, Parameter(negative="")] = None,
     resize: str | None = None,
@@ -112,6 +114,11 @@ def fit(
         A column to leave out; may be repeated.
     label
         A column to keep beside the data, not in it; may be repeated.
+    given
+        A column that the rest is conditioned on, p(x | given); may be repeated.
+    given_part
+        ROWS,COLUMNS of each picture that the rest of it is conditioned on, such as 14:28,0:14 for the lower left
+        quarter of 28 x 28 pixels, or :,13 for one column; may be repeated.
     missing
         A text that marks a missing value, beside the usual ones.
     split
@@ -155,8 +162,8 @@ def fit(
         patience=patience, seed=seed, precision=precision, compile=compile or None,
     )  # fmt: skip
     about: dict[str, Any] = {
-        "column": column, "ignore": ignore, "label": label, "missing": missing, "split": split, "schema": schema,
-        "resize": resize, "features": features,
+        "column": column, "ignore": ignore, "label": label, "given": given, "given_part": given_part,
+        "missing": missing, "split": split, "schema": schema, "resize": resize, "features": features,
     }  # fmt: skip
     if resume:
         refuse_with_resume({*aim, *asked, *said(**about, set=set_, recipe=recipe, stream=stream or None, seeds=seeds)})

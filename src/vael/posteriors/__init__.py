@@ -1,6 +1,7 @@
 """q(z|x): what an encoder believes about the latent behind an example."""
 
 from vael.posteriors.base import EncodedPosterior, Posterior
+from vael.posteriors.chain import ChainPosterior
 from vael.posteriors.discrete import BernoulliPosterior, CategoricalPosterior
 from vael.posteriors.exact import ComputedPosterior, EnumeratedPosterior, ExactPosterior, LinearGaussianPosterior
 from vael.posteriors.full_gaussian import FullGaussianPosterior
@@ -12,6 +13,7 @@ from vael.posteriors.truncated import TruncatedPosterior
 __all__ = [
     "BernoulliPosterior",
     "CategoricalPosterior",
+    "ChainPosterior",
     "ComputedPosterior",
     "EncodedPosterior",
     "EnumeratedPosterior",

@@ -91,13 +91,20 @@ class EncodedPosterior(Posterior):
             latent += 1
         return latent
 
-    def outputs_of(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """The network's outputs `(B, width)`. Raises ShapeError when they have another shape."""
+    def outputs_of(self, x: Tensor, observed: Tensor | None = None, given: Tensor | None = None) -> Tensor:
+        """The network's outputs `(..., width)`, with the leading axes of x or of what it is told, whichever are more.
+
+        Raises ShapeError when they have another shape.
+        """
         name, wanted = type(self).__name__, self.width(self.latent)
         if self.network is None:
             raise RecipeError(f"{name}: has no encoder network.")
-        masked = observed is not None and getattr(self.network, "takes_mask", False)
-        out: Tensor = self.network(x, observed) if masked else self.network(x)
+        more: dict[str, Tensor | None] = {}
+        if observed is not None and getattr(self.network, "takes_mask", False):
+            more["observed"] = observed
+        if getattr(self.network, "given", 0):
+            more["given"] = given
+        out: Tensor = self.network(x, **more)
         if out.shape[-1] != wanted:
             raise ShapeError(
                 f"{name}: the network's output has shape {tuple(out.shape)}, expected (…, {wanted}).\n"
@@ -106,4 +113,4 @@ class EncodedPosterior(Posterior):
         return out.to(x.dtype) if torch.is_autocast_enabled(x.device.type) else out
 
     def forward(self, x: Tensor, given: Tensor | None = None, observed: Tensor | None = None) -> Distribution:
-        return self.law(self.outputs_of(x, observed))
+        return self.law(self.outputs_of(x, observed, given))

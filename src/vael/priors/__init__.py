@@ -1,8 +1,18 @@
 """p(z): what a latent is before anything is seen."""
 
 from vael.priors.base import Prior
+from vael.priors.chain import ChainPrior
+from vael.priors.conditional import ConditionalPrior
 from vael.priors.discrete import BernoulliPrior, CategoricalPrior
 from vael.priors.gaussian import GaussianPrior
 from vael.priors.spike_slab import SpikeSlabPrior
 
-__all__ = ["BernoulliPrior", "CategoricalPrior", "GaussianPrior", "Prior", "SpikeSlabPrior"]
+__all__ = [
+    "BernoulliPrior",
+    "CategoricalPrior",
+    "ChainPrior",
+    "ConditionalPrior",
+    "GaussianPrior",
+    "Prior",
+    "SpikeSlabPrior",
+]

@@ -78,6 +78,8 @@ def fit(
     kinds: Mapping[str, str] | None = None,
     ignore: Sequence[str] = (),
     label: Sequence[str] = (),
+    given: Sequence[str] = (),
+    part: Sequence[str] = (),
     missing: Sequence[str] = (),
     split: str | Mapping[str, float | str] | None = None,
     resize: int | str | Sequence[int] | None = None,
@@ -101,7 +103,9 @@ def fit(
     objective: What is maximised, as an object or by its kind; the ELBO when left out.
     model: A model built by hand, trained as it is.
     schema: A schema file, perhaps edited by hand, or a `Schema`: what the columns are.
-    kinds, ignore, label: Overrides of the inferred schema. missing: Further texts that mark a missing value.
+    kinds, ignore, label: Overrides of the inferred schema. given: Columns that x is conditioned on. part: Boxes of each
+        picture that the rest is conditioned on, such as "14:28,0:14" for rows 14 to 27 of columns 0 to 13.
+    missing: Further texts that mark a missing value.
     split: Shares of "validation" and "test"; the name of the column that says which rows train; or both, the name
         under "column".
     resize: The size that pictures are brought to: a side, "64x48" or (width, height), in pixels.
@@ -118,8 +122,8 @@ def fit(
     Raises DataError, RecipeError before training; TrainingError, Interrupted during it, the run being kept.
     """
     reading = Reading.asked(
-        kinds=kinds, ignore=ignore, label=label, missing=missing, split=split, resize=resize, features=features,
-        stream=stream, schema=schema,
+        kinds=kinds, ignore=ignore, label=label, given=given, part=part, missing=missing, split=split, resize=resize,
+        features=features, stream=stream, schema=schema,
     )  # fmt: skip
     check_named(output)
     watch = watch if is_first() else nothing
@@ -234,8 +238,9 @@ def resolve(
     if recipe["likelihood"] != tables["likelihood"] and "likelihood.network.outputs" not in settings:
         _fit_outputs(recipe["likelihood"], data.schema)
     _fit_classes(recipe, built.latent)
+    _fit_prior(recipe, data.schema, built.latent)
     if recipe["prior"] != tables["prior"]:
-        _fit_decoder(recipe, settings)
+        _fit_decoder(recipe, settings, defaults.given_numbers(data.schema))
     if recipe["posterior"] != tables["posterior"]:
         _fit_encoder(recipe, settings)
     steps = Training.of(recipe["training"])
@@ -324,13 +329,24 @@ def _fit_classes(recipe: dict[str, Any], latent: int) -> None:
         table.update({**said, **table})
 
 
-def _fit_decoder(recipe: dict[str, Any], settings: Mapping[str, Any]) -> None:
-    """Give the decoder's innermost network as many inputs as a changed prior has numbers, where none were asked for."""
+def _fit_prior(recipe: dict[str, Any], schema: Schema, latent: int) -> None:
+    """Give a prior that depends on what is given the network that it has by default, where none was described."""
+    table = recipe["prior"]
+    if table["kind"] == "conditional" and "network" not in table:
+        table["network"] = describe(defaults.prior_network(schema, table.get("latent", latent)), "prior.network")
+        table.pop("latent", None)
+
+
+def _fit_decoder(recipe: dict[str, Any], settings: Mapping[str, Any], told: int) -> None:
+    """Give the decoder's innermost network as many inputs as a changed prior has numbers, and the `told` ones beside.
+
+    Where none were asked for.
+    """
     if recipe["prior"]["kind"] == "foreign":
         return
     table, place = innermost(recipe, "likelihood")
     if "inputs" in table and f"{place}.inputs" not in settings:
-        table["inputs"] = build(recipe["prior"], "prior").latent
+        table["inputs"] = build(recipe["prior"], "prior").latent + told
 
 
 def innermost(recipe: dict[str, Any], room: str) -> tuple[dict[str, Any], str]:

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from vael import applications, evaluation
 from vael.data import Data, Frame, Reading, Schema, Split, decode, source_rows
 from vael.data import encode as encode_frame
+from vael.data.given import given_row, with_part
 from vael.data.sources import read_like
 from vael.diagnostics import Diagnosis
 from vael.errors import DamagedFile, DataError, RecipeError, WriteError
 from vael.evaluation import Evaluation, Method
 from vael.files import Json, load_json, read_bytes, save_json, sha256, write_bytes
 from vael.models import VAE
+from vael.noise import stream
 from vael.runs.doctor import doctor
 from vael.runs.folder import RunFolder, latest_folder
 from vael.runs.recipe import build_model
@@ -126,13 +128,38 @@ class Run:
         """
         return doctor(self, data, split=split, draws=draws, examples=examples, seed=seed)
 
-    def sample(self, count: int, *, seed: int = 0, mean: bool = False) -> Columns:
+    def told(
+        self, count: int, given: Mapping[str, Any] | None = None, rows: Sequence[int] | None = None, *, seed: int = 0
+    ) -> Tensor | None:
+        """What `count` new examples of a conditional model are conditioned on, `(count, C)`; None of another.
+
+        given: A value for each given field, by name, the same for all examples. rows: Rows of the run's own data,
+        counted from 1, taken in turn. Neither: what is given in as many training rows, drawn by `seed`.
+        """
+        if given is not None:
+            return given_row(self.schema, given).expand(count, -1)
+        if not self.schema.given and self.schema.part is None:
+            return None
+        if rows is not None:
+            return self.rows(rows).told(count)
+        training = self.data.split("train")
+        generator = stream(seed, purpose="given")
+        return training.rows(torch.randint(len(training), (count,), generator=generator)).told()
+
+    def sample(
+        self, count: int, *, seed: int = 0, mean: bool = False, given: Mapping[str, Any] | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> Columns:  # fmt: skip
         """`count` new examples as columns of the user's own types and units; the same for the same seed.
 
         mean: The centre of p(x|z) for each drawn z, instead of a draw from it.
+        given, rows: Of a conditional model, what they are conditioned on; see `told`. Where a part of each picture is
+        given, it stands in the examples as it was given.
         """
+        told = self.told(count, given, rows, seed=seed)
         whole: dict[str, NDArray[np.generic]] = {}
-        for first, x in applications.generated(self.model, count, seed=seed, mean=mean):
+        for first, x in applications.generated(self.model, count, seed=seed, mean=mean, given=told):
+            x = with_part(x, told, first, self.schema)
             for name, some in decode(x, self.schema, centres=mean).items():
                 column = whole.setdefault(name, np.empty((count, *some.shape[1:]), some.dtype))
                 column[first : first + len(some)] = some

@@ -57,7 +57,8 @@ def told(objective: Objective, examples: int) -> Objective:
 class Bound(nn.Module):
     """The one module that training wraps: (batch, noise) → the objective in nats per example, `(B,)`.
 
-    On the way it adds the batch's objective, rate and distortion to `monitor`, so that logging computes nothing twice.
+    Penalties that a part of the model states beside its densities are taken off, whatever the objective. On the way
+    it adds the batch's objective, rate and distortion to `monitor`, so that logging computes nothing twice.
     """
 
     monitor: Tensor
@@ -75,6 +76,8 @@ class Bound(nn.Module):
     def forward(self, batch: Batch, noise: Noise) -> Tensor:
         terms = self.terms(batch, noise)
         value = self.objective(terms)
+        for penalty in terms.penalties.values():
+            value = value - penalty
         with torch.no_grad():
             self.monitor += torch.stack([value.detach(), terms.rate.detach(), terms.distortion.detach()]).mean(1)
         return value
