@@ -118,6 +118,7 @@ def test_no_examples_are_refused_in_words(digits_run, capsys, examples):
     "options",
     [
         {"prior": "bernoulli", "posterior": "bernoulli", "objective": "vimco"},
+        {"prior": "bernoulli", "posterior": "bernoulli", "objective": "wake_wake"},
         {"prior": "bernoulli", "posterior": "bernoulli", "objective": "score", "settings": {"prior.learned": True}},
         {"prior": "bernoulli", "posterior": "bernoulli", "settings": {"posterior.temperature": 0.5}},
         {"prior": "bernoulli", "posterior": "bernoulli", "settings": {"posterior.enumerates": True}},

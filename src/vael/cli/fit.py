@@ -87,8 +87,8 @@ def fit(
     beta
         Weight of the rate in the beta objective.
     draws
-        Draws of z per example in training; the objective's own number when left out, 1 for most, 50 for iwae
-        and dreg, 10 for vimco, 4 for score.
+        Draws of z per example in training; the objective's own number when left out, 1 for most, 64 for miwae,
+        piwae and ciwae, 50 for iwae, dreg and renyi, 10 for vimco and wake_wake, 4 for score.
     epochs
         Passes through the training rows; chosen by size when left out.
     steps

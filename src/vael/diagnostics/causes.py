@@ -136,7 +136,7 @@ def decoder_needs_no_z(s: Symptoms, case: Case) -> Finding | None:
 
 def unexplained(s: Symptoms, case: Case) -> Finding:
     """A collapse none of the known causes explains: training has not found z, or there is nothing to find."""
-    no_warm_up = case.objective.get("kind") == "vimco"
+    no_warm_up = case.objective.get("kind") in ("vimco", "wake_wake")
     evidence = [
         f"{s.active} of {s.latent} units active (variance of the posterior mean above {ACTIVE:g})",
         f"another example's z costs the decoder {s.use.of_z} nats",

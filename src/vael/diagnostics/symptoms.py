@@ -20,7 +20,7 @@ from vael.diagnostics.units import active_units, posterior_mean
 from vael.models.vae import VAE
 
 MOST = 20_000  # examples looked at
-JUMPS = ("score", "vimco")  # objectives that learn from exact draws of states, under which most others are refused
+JUMPS = ("score", "vimco", "wake_wake")  # learn from exact draws of states, under which most others are refused
 Scored = tuple[Tensor, Tensor, Tensor | None]
 
 

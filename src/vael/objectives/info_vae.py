@@ -33,8 +33,8 @@ class InfoVAE:
     joins_examples: ClassVar[bool] = True
     is_bound: ClassVar[bool] = False
     paths: ClassVar[frozenset[str]] = frozenset({"smooth", "relaxed"})
-    alpha: float | Tensor = 0.0
-    weight: float | Tensor = 100.0
+    alpha: float | Tensor = 0.5
+    weight: float | Tensor = 10.0
     distance: str = "mmd_rbf"
     width: float | Tensor | None = None
     draws: int = 1

@@ -40,7 +40,7 @@ class Matching:
     # Over all states in place of draws the clouds would have to be weighed.
     paths: ClassVar[frozenset[str]] = frozenset({"smooth", "relaxed"})
     distance: str = "mmd_rbf"
-    weight: float | Tensor = 100.0
+    weight: float | Tensor = 10.0
     width: float | Tensor | None = None
     draws: int = 1
 
