@@ -17,7 +17,7 @@ from worlds import Linear
 from vael import ELBO, IWAE, Terms
 from vael.distributions import DiagonalGaussian, StandardGaussian
 from vael.models import Latent
-from vael.objectives import STL, DReG, Score
+from vael.objectives import MIWAE, PIWAE, STL, DReG, Score
 
 F64 = torch.float64
 C, M, S = -2.0, 0.3, 0.8
@@ -185,6 +185,20 @@ def test_signal_to_noise_falls_like_the_root_of_draws_and_grows_like_it_when_dou
     standard = [measured[k]["dreg"][0] / (measured[k]["iwae"][1] * math.sqrt(EXAMPLES[k])) for k in draws]
     assert slope(draws, doubly) == pytest.approx(0.5, abs=0.02)
     assert slope(draws, standard) == pytest.approx(-0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("objective", [MIWAE(64, means=16), PIWAE(64, means=16)], ids=["miwae", "piwae"])
+def test_averaging_bounds_of_few_draws_brings_the_encoders_signal_back(objective):
+    """16 means of 4 draws: the golden mean of K = 4, and √16 times its signal-to-noise ratio; 20 000 examples."""
+    eps = torch.randn(64, 20_000, dtype=F64, generator=torch.Generator().manual_seed(1))
+    found = gradients(objective, eps, *AWAY)[:, 0]
+    golden, of_four, _ = SIGNALS[4]
+    deviation = float(found.std())
+    root = math.sqrt(len(found))
+    assert deviation / root < 0.002
+    assert abs(float(found.mean()) - golden) < 4 * deviation / root
+    assert float(found.mean()) / deviation == pytest.approx(4 * of_four, abs=4 / root)  # a ratio's error, near 1/√n
+    assert float(found.mean()) / deviation > 10 * SIGNALS[64][1]  # of IWAE with as many draws
 
 
 # ── twenty latents ───────────────────────────────────────────────────────────────────────────────────────────
