@@ -19,8 +19,8 @@ from vael.models import VAE
 from vael.names import closest, kind_of
 from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
 from vael.networks.inputs import MANY
-from vael.posteriors import GaussianPosterior
-from vael.priors import GaussianPrior
+from vael.posteriors import CategoricalPosterior, ChainPosterior, GaussianPosterior
+from vael.priors import CategoricalPrior, ChainPrior, GaussianPrior
 from vael.training import Training
 
 LATENT = 16
@@ -154,6 +154,32 @@ def model(schema: Schema, chosen: Chosen, *, latent: int = LATENT) -> VAE:
     )
 
 
+def labelled_model(schema: Schema, chosen: Chosen, *, latent: int = LATENT, classifier: float = 0.0) -> VAE:
+    """A model of x and its label's class y: p(y) p(z) p(x|y, z), q(y|x) q(z|x, y), each network as without a class.
+
+    classifier: α of `ChainPosterior`. Raises RecipeError where there is no label with classes.
+    """
+    field = schema.label
+    if field is None or field.kind not in ("category", "binary") or not field.values:
+        told = "there is no label" if field is None else f"the label {field.name!r} is {field.kind}"
+        name = "NAME" if field is None else field.name
+        raise RecipeError(
+            f"learn_label: needs a label with classes; {told}.\n  Say --label {name}, or --column {name}=category too."
+        )
+    classes, hidden = len(field.values), hidden_of(schema)
+    return VAE(
+        ChainPrior([CategoricalPrior(classes), GaussianPrior(latent)]),
+        likelihood(schema, chosen, classes + latent + given_numbers(schema), hidden[::-1]),
+        ChainPosterior(
+            [
+                CategoricalPosterior(encoder(schema, classes, hidden), classes=classes, enumerates=True),
+                GaussianPosterior(encoder(schema, 2 * latent, hidden, above=classes)),
+            ],
+            classifier=classifier,
+        ),
+    )
+
+
 def given_numbers(schema: Schema) -> int:
     """How many numbers p(x|given) is told of each example."""
     return sum(map(numbers_of, schema.given)) + (schema.dims if schema.part is not None else 0)
@@ -217,9 +243,12 @@ def decoder(schema: Schema, latent: int, hidden: list[int], outputs: Any) -> nn.
     return ConvDecoder(latent, channels[::-1], outputs, bias="per_pixel" if small else "per_channel")
 
 
-def encoder(schema: Schema, outputs: int, hidden: list[int]) -> nn.Module:
-    """The network of q(z|x): x brought to one range or made into features, then convolutions or an MLP."""
-    fields, told = schema.modelled, given_numbers(schema)
+def encoder(schema: Schema, outputs: int, hidden: list[int], *, above: int = 0) -> nn.Module:
+    """The network of q(z|x): x brought to one range or made into features, then convolutions or an MLP.
+
+    above: How many numbers of latents above it is told, beside what is given.
+    """
+    fields, told = schema.modelled, given_numbers(schema) + above
     beside: dict[str, Any] = {"given": told} if told else {}
     if not schema.is_table:
         channels = channels_of(schema)

@@ -103,6 +103,16 @@ def test_every_level_is_scored_below_the_draws_above_it():
     assert_close(again.log_prob(z).detach(), torch.from_numpy(log_q), **ROUNDING)  # draws that it has not made
 
 
+def test_every_draw_can_be_scored_under_every_examples_posterior():
+    """As the aggregated posterior asks: z `(M, 1, D)` against B examples is `(M, B)`, entry by entry."""
+    model, x = hierarchy(), rows()
+    z = torch.randn(6, 1, 5, dtype=F64, generator=torch.Generator().manual_seed(2))
+    table = model.posterior(x).log_prob(z)
+    assert table.shape == (6, 4)
+    for b in range(4):
+        assert_close(table[:, b : b + 1], model.posterior(x[b : b + 1]).log_prob(z), **ROUNDING)
+
+
 def test_the_rate_in_closed_form_has_the_mean_of_the_drawn_one():
     """Four standard errors of 20,000 draws; the closed forms below the draws vary far less."""
     model, x = hierarchy(), rows()

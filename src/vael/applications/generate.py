@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from vael.distributions.chained import known
 from vael.errors import RecipeError
 from vael.memory import keep_freed_memory
 from vael.models.vae import VAE
@@ -33,9 +34,12 @@ def generate(
 
 
 def generated(
-    model: VAE, count: int, *, seed: int, mean: bool = False, given: Tensor | None = None
+    model: VAE, count: int, *, seed: int, mean: bool = False, given: Tensor | None = None, label: int | None = None
 ) -> Iterator[tuple[int, Tensor]]:
-    """`generate` a few thousand at a time: the number of the first, counted from 0, and the examples `(n, *event)`."""
+    """`generate` a few thousand at a time: the number of the first, counted from 0, and the examples `(n, *event)`.
+
+    label: The code of the class that all shall be of, where a chain's first level is one.
+    """
     if count < 1:
         raise RecipeError(f"sample: the number of examples must be at least 1, got {count}.")
     if model.given and given is None:
@@ -54,7 +58,10 @@ def generated(
                 eps = torch.randn(shape, dtype=like.dtype, generator=stream(seed, place, purpose="latent"))
                 told = None if given is None else given[first : first + shape[0]] if len(given) > 1 else given
                 told = None if told is None else told.to(like).expand(shape[0], -1)
-                z = model.prior(told).from_noise(eps.to(like.device))
+                prior = model.prior(told)
+                if label is not None:
+                    prior.first = known(prior.first, torch.full(shape[:1], label, device=like.device))
+                z = prior.from_noise(eps.to(like.device))
                 some = decoded(model, z, seed=seed, place=place, mean=mean, given=told)
             yield first, some  # outside of inference mode, which would else be the caller's too
     finally:

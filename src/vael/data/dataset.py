@@ -224,6 +224,35 @@ def prepare(frame: Frame, schema: Schema, *, fractions: Mapping[str, float] | No
     return Data(frame.name, frame.origin, schema, splits, fingerprint(frame), frame.notes)
 
 
+def fewer_labels(data: Data, count: int, seed: int) -> Data:
+    """The data with the labels of `count` training rows alone, as many of each class, chosen by `seed`.
+
+    The label of every other training row is −1, as if unknown; those of other splits are left, to judge by.
+    Raises DataError where there is no label with classes, or a class has too few rows.
+    """
+    train, field = data.splits["train"], data.schema.label
+    if train.label is None or field is None or not field.values:
+        raise DataError(
+            f"{data.name}: labels={count} keeps labels, and there is no column of classes: say --label NAME."
+        )
+    generator = stream(seed, purpose="labels")
+    order = torch.randperm(len(train), generator=generator)
+    kept: list[Tensor] = []
+    for code in range(len(field.values)):
+        wanted = (count * (code + 1)) // len(field.values) - (count * code) // len(field.values)
+        rows = order[train.label[order] == code]
+        if len(rows) < wanted:
+            raise DataError(
+                f"{data.name}: labels={count} asks for {wanted} rows of each class, and {field.values[code]!r} has "
+                f"{len(rows)} training rows.\n  Ask for fewer."
+            )
+        kept.append(rows[:wanted])
+    chosen = torch.cat(kept)
+    label = torch.full_like(train.label, -1)
+    label[chosen] = train.label[chosen]
+    return dataclasses.replace(data, splits={**data.splits, "train": dataclasses.replace(train, label=label)})
+
+
 def fit_views(
     schema: Schema, columns: Mapping[str, NDArray[np.generic]], rows: NDArray[np.int64] | None = None
 ) -> Schema:

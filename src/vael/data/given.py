@@ -97,6 +97,11 @@ def given_row(schema: Schema, said: Mapping[str, Any]) -> Tensor:
     return found
 
 
+def given_code(field: Field, value: Any) -> int:
+    """The code of one value of a field of classes. Raises DataError where it is none."""
+    return int(to_model(field, _cell(field, value), "given")[0])
+
+
 def _cell(field: Field, value: Any) -> NDArray[np.generic]:
     """One value of a field, in the type of its column."""
     if value is None:

@@ -85,11 +85,10 @@ class Chained(Distribution):
         return [self.law(level, z[..., :end] if level else None) for level, end in enumerate(ends)]
 
     def log_probs(self, z: Tensor) -> list[Tensor]:
-        """log p_l(z_l | z_<l) of every level, nats, each `(...)` as z `(..., D)` has."""
-        found = []
-        for law, piece in zip(self.laws_at(z), self.split(z), strict=True):
-            found.append(law.log_prob(piece).reshape(z.shape[:-1]))
-        return found
+        """log p_l(z_l | z_<l) of every level, nats, each of the leading axes of z `(..., D)` and the batch's."""
+        found = [law.log_prob(piece) for law, piece in zip(self.laws_at(z), self.split(z), strict=True)]
+        apart = self.summed and self.drawn is not None and self.drawn[0] is z
+        return [log_p.expand(*found[-1].shape).reshape(z.shape[:-1]) for log_p in found] if apart else found
 
     def split(self, z: Tensor) -> list[Tensor]:
         """The levels' parts of z; of a summed chain's own draws with the axis of its states, `(K, S, B, D_l)`."""

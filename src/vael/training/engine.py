@@ -29,6 +29,8 @@ from vael.training.shards import Shards, local, norm
 EAGER_STEPS = 50  # before the step is recorded: what ends soon is not worth the recording,
 PAYING_STEPS = 2000  # which takes as long as about so many steps save
 
+CRITIC = "objective."  # before the names of what an objective learns
+
 USUAL_PATHS = frozenset({"smooth", "relaxed", "all"})  # of an objective that differentiates through z
 PATHS = {
     "smooth": "draws z as a smooth function of noise.\n  Use elbo, stl, iwae or dreg",
@@ -135,6 +137,10 @@ class Engine:
         objective = told(objective, len(split))
         check_gradient(objective, model.posterior)
         check_dealt(objective, model, training, len(split), ranks)
+        if isinstance(objective, nn.Module):  # one that learns, such as an adversary
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                objective.bind(model)  # type: ignore[operator]
         self.model, self.split, self.training, self.seed, self.say = model, split, training, seed, say
         self.device, self.ranks = next(model.parameters()).device, ranks
         batch = len(split) if training.by == "em" else min(training.batch, len(split))
@@ -150,12 +156,16 @@ class Engine:
         self.rate = torch.tensor(training.learning_rate, device=self.device)
         self.learn_all_but([name for name, parameter in model.named_parameters() if not parameter.requires_grad])
         self.step, self.slowdown, self.since_reset = 0, 1.0, 0
+        self.paced = [buffer for name, buffer in self.bound.named_buffers() if name.split(".")[-1] == "progress"]
         self.jacobian = float(split.log_jacobian.mean())
         self.capture, self.eager_steps = capture, 0
 
     def learn_all_but(self, frozen: Sequence[str]) -> None:
-        """Learn every parameter of the model but those named, from moments of zero; a recorded step is forgotten."""
-        named = list(self.model.named_parameters())
+        """Learn every parameter but those named, from moments of zero; a recorded step is forgotten.
+
+        The model's parameters go by their names in it, those of an objective that learns by objective.NAME.
+        """
+        named = [*self.model.named_parameters(), *self.critics()]
         for name, parameter in named:
             parameter.requires_grad_(name not in frozen)
         self.names = [name for name, _ in named if name not in frozen]
@@ -166,6 +176,12 @@ class Engine:
         self.replay: Callable[[Look], None] | None = None
         self.adam = Adam(self.parameters, self.rate, weight_decay=decay, epsilon=epsilon)
         self.averaged: Averaged | None = None
+
+    def critics(self) -> list[tuple[str, nn.Parameter]]:
+        """The parameters of an objective that learns, by name; none of another."""
+        objective = self.bound.objective
+        own = objective.named_parameters() if isinstance(objective, nn.Module) else ()
+        return [(f"{CRITIC}{name}", parameter) for name, parameter in own]
 
     def look(self, step: int) -> Look:
         """Batch and noise of `step`: of this rank's examples."""
@@ -194,6 +210,8 @@ class Engine:
         )
         self.rate.fill_(rate * self.slowdown)
         self.share.fill_(warm_up_share(step, training.warm_up, cycle=training.cycle))
+        for progress in self.paced:
+            progress.fill_(step / training.steps)
 
     def advance(self) -> None:
         """One update, by the gradient of a batch or by expectation–maximisation over all examples."""
@@ -246,7 +264,7 @@ class Engine:
             if parameters is None:
                 value = self.bound(look.batch, look.noise)
             else:
-                values = {f"model.{name}": parameter for name, parameter in zip(self.names, taken, strict=True)}
+                values = {place(name): parameter for name, parameter in zip(self.names, taken, strict=True)}
                 value = functional_call(self.bound, values, (look.batch, look.noise))
             loss = -value.mean()
         return torch.autograd.grad(loss, taken, allow_unused=True)
@@ -379,6 +397,11 @@ class Engine:
         pairs = zip(self.names, gradients, strict=True)
         bad = [name for name, gradient in pairs if gradient is not None and not torch.isfinite(gradient).all()]
         return self.ranks.first_said(f"the gradient of {bad[0]}" if bad else None)
+
+
+def place(name: str) -> str:
+    """Where a learned parameter stands in `Bound`."""
+    return name if name.startswith(CRITIC) else f"model.{name}"
 
 
 def same(found: Sequence[Tensor | None], wanted: Sequence[Tensor | None], *, exactly: bool) -> bool:
