@@ -32,11 +32,12 @@ from vael.likelihoods import (
 )
 from vael.models import VAE
 from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
-from vael.objectives import ELBO, IWAE, STL, VIMCO, Beta, Capacity, DReG, FreeBits, Score
+from vael.objectives import ELBO, IWAE, STL, VIMCO, Beta, Capacity, DReG, FreeBits, Reconstruction, Score
 from vael.posteriors import (
     BernoulliPosterior,
     CategoricalPosterior,
     ChainPosterior,
+    DeterministicPosterior,
     EnumeratedPosterior,
     FullGaussianPosterior,
     GaussianPosterior,
@@ -122,6 +123,7 @@ REGISTER = {
             CategoricalPosterior(MLP(6, [5], 3), classes=3, enumerates=True),
             CategoricalPosterior(MLP(6, [5], 8), classes=4, groups=2, temperature=0.5),
         ],
+        "deterministic": [DeterministicPosterior(MLP(6, [5], 3))],
         "chain": [
             ChainPosterior([GaussianPosterior(MLP(6, [5], 4)), GaussianPosterior(MLP(6, [5], 2, given=2))]),
             ChainPosterior([CategoricalPosterior(MLP(6, [], 3), classes=3, enumerates=True)], classifier=0.5),
@@ -153,6 +155,7 @@ REGISTER = {
         "dreg": [DReG(draws=7)],
         "score": [Score(), Score(draws=1, baseline="none"), Score(draws=2, baseline=-90.5)],
         "vimco": [VIMCO(draws=7)],
+        "reconstruction": [Reconstruction(), Reconstruction(draws=2)],
     },
 }
 CASES = [(room, kind, thing) for room, kinds in REGISTER.items() for kind, things in kinds.items() for thing in things]
