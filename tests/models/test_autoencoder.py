@@ -102,4 +102,4 @@ def test_a_run_tells_null_with_the_reason_and_keeps_the_best_objective(tmp_path,
         run.evaluate(method="importance")
     shutil.copytree(tmp_path / "run", tmp_path / "again")
     with pytest.raises(RecipeError, match=r"compare: .*deterministic"):
-        vael.compare(tmp_path / "run", tmp_path / "again")
+        vael.compare(run, vael.load(tmp_path / "again"))
