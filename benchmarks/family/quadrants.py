@@ -79,7 +79,7 @@ def conditional(quadrants: int, epochs: int, folder: Path) -> vael.Run:
         likelihood=GreyBernoulli(MLP(LATENT + SIDE, HIDDEN, (1, 28, 28))),
         posterior=GaussianPosterior(MLP((1, 28, 28), HIDDEN, 2 * LATENT, given=SIDE)),
     )
-    steps = 54_000 // BATCH
+    steps = 55_000 // BATCH
     return vael.fit(
         "mnist", model=model, part=PARTS[quadrants], output=folder / f"cvae-{quadrants}", steps=epochs * steps,
         batch=BATCH, evaluate_every=steps, patience=PATIENCE, schedule="constant", watch=told,
