@@ -7,14 +7,19 @@ import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
-from worlds import Linear
+from worlds import Linear, split_of
 
-from vael import ELBO, RecipeError, Terms
+from vael import ELBO, VAE, RecipeError, Terms, Training
 from vael.distributions import DiagonalGaussian, FullGaussian, StandardGaussian, distances, find_kl
 from vael.distributions.distances.gaussians import mmd_rbf_gaussians
+from vael.likelihoods import Gaussian
 from vael.models import Latent
+from vael.networks import MLP
 from vael.objectives import DIP, InfoVAE, Matching
 from vael.objectives.distances import DISTANCES
+from vael.posteriors import DeterministicPosterior
+from vael.priors import GaussianPrior
+from vael.training import Engine
 
 F64 = torch.float64
 LOCS = torch.tensor([[1.0, 0.0], [2.0, 0.2], [0.0, 0.4], [-1.0, -0.7]], dtype=F64)
@@ -105,6 +110,25 @@ def test_the_distance_is_that_of_the_aggregated_posterior_to_the_prior():
     error = float(np.std(found)) / 60**0.5
     assert error < 0.05 * truth
     assert abs(-np.mean(found) - truth - excess) < 4 * error
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_an_encoder_without_a_density_learns_by_matching(name):
+    """And by no objective that charges a rate, which it has not."""
+    x = Linear.random(2, 5).sample(40)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        decoder, encoder = MLP(2, [], 5), MLP(5, [], 2)
+    model = VAE(GaussianPrior(2), Gaussian(decoder, scale=0.7), DeterministicPosterior(encoder)).double()
+    training = Training(steps=60, batch=20, learning_rate=0.03)
+    engine, values = Engine(model, Matching(distance=name), split_of(x), training, seed=0), []
+    for _ in range(6):
+        for _ in range(10):
+            engine.advance()
+        values.append(float(engine.means()["objective"]))
+    assert values[-1] > values[0] + 1
+    with pytest.raises(RecipeError, match="InfoVAE: does not go with DeterministicPosterior"):
+        Engine(model, InfoVAE(), split_of(x), training, seed=0)
 
 
 # ── InfoVAE ──────────────────────────────────────────────────────────────────────────────────────────────────

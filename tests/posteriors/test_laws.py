@@ -21,6 +21,7 @@ from vael.posteriors import (
     CategoricalPosterior,
     ChainPosterior,
     ComputedPosterior,
+    DeterministicPosterior,
     EncodedPosterior,
     FullGaussianPosterior,
     GaussianPosterior,
@@ -93,7 +94,8 @@ def as_torchs(q: torch.distributions.Distribution, latent: int) -> MultivariateN
 
 def test_every_public_posterior_is_under_these_laws():
     public = {getattr(posteriors, name) for name in posteriors.__all__} - {Posterior, EncodedPosterior}
-    public -= {ChainPosterior}  # made of others: tests/models/test_chain.py
+    # Made of others, and without a density: tests/models.
+    public -= {ChainPosterior, DeterministicPosterior}
     public = {member for member in public if not issubclass(member, ComputedPosterior)}  # without a network
     assert public == {member for member, _, _ in MEMBERS.values()}
 

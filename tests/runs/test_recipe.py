@@ -48,6 +48,7 @@ from vael.objectives import (
     InfoVAE,
     Matching,
     RateFloor,
+    Reconstruction,
     Renyi,
     Score,
     TotalCorrelation,
@@ -57,6 +58,7 @@ from vael.posteriors import (
     BernoulliPosterior,
     CategoricalPosterior,
     ChainPosterior,
+    DeterministicPosterior,
     EnumeratedPosterior,
     FullGaussianPosterior,
     GaussianPosterior,
@@ -142,6 +144,7 @@ REGISTER = {
             CategoricalPosterior(MLP(6, [5], 3), classes=3, enumerates=True),
             CategoricalPosterior(MLP(6, [5], 8), classes=4, groups=2, temperature=0.5),
         ],
+        "deterministic": [DeterministicPosterior(MLP(6, [5], 3))],
         "chain": [
             ChainPosterior([GaussianPosterior(MLP(6, [5], 4)), GaussianPosterior(MLP(6, [5], 2, given=2))]),
             ChainPosterior([CategoricalPosterior(MLP(6, [], 3), classes=3, enumerates=True)], classifier=0.5),
@@ -183,6 +186,7 @@ REGISTER = {
         "total_correlation": [TotalCorrelation(), TotalCorrelation(beta=3.0, weights="even", examples=70, draws=2)],
         "info_vae": [InfoVAE(), InfoVAE(alpha=0.5, weight=9.0, distance="mmd_imq", width=2.0, draws=2)],
         "matching": [Matching(), Matching(distance="sinkhorn", weight=9.0, width=2.0, draws=2)],
+        "reconstruction": [Reconstruction(), Reconstruction(draws=2)],
     },
 }
 CASES = [(room, kind, thing) for room, kinds in REGISTER.items() for kind, things in kinds.items() for thing in things]

@@ -169,5 +169,7 @@ class Terms:
         """Every term by name, in the order it is computed: where a NaN is looked for."""
         found: dict[str, Tensor] = {}
         for level, latent in enumerate(self.latents):
-            found |= {f"z[{level}]": latent.z, f"rate[{level}]": latent.rate}
+            found[f"z[{level}]"] = latent.z
+            if getattr(latent.q, "has_density", True):
+                found[f"rate[{level}]"] = latent.rate
         return {**found, "log_px_z": self.log_px_z, **self.penalties}

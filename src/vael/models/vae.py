@@ -67,6 +67,13 @@ class VAE(nn.Module):
         return max(inputs - self.latent, 0) if isinstance(inputs, int) else 0
 
     @property
+    def lacking(self) -> str | None:
+        """Why there is no log p(x), in words, or None."""
+        if not self.posterior.has_density:
+            return "the encoder is deterministic, and q(z|x) has no density"
+        return None if self.likelihood.has_density() else "grey values under Bernoulli have no density"
+
+    @property
     def parameters_count(self) -> int:
         """How many numbers are learned."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)

@@ -10,6 +10,7 @@ from vael.objectives.iwae import IWAE
 from vael.objectives.matching import Matching
 from vael.objectives.miwae import CIWAE, MIWAE, PIWAE
 from vael.objectives.rate_floor import RateFloor
+from vael.objectives.reconstruction import Reconstruction
 from vael.objectives.renyi import Renyi
 from vael.objectives.score import Score
 from vael.objectives.sticking import STL
@@ -34,6 +35,7 @@ __all__ = [
     "Matching",
     "Objective",
     "RateFloor",
+    "Reconstruction",
     "Renyi",
     "Score",
     "TotalCorrelation",

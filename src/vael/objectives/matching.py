@@ -38,7 +38,7 @@ class Matching:
     joins_examples: ClassVar[bool] = True
     is_bound: ClassVar[bool] = False
     # Over all states in place of draws the clouds would have to be weighed.
-    paths: ClassVar[frozenset[str]] = frozenset({"smooth", "relaxed"})
+    paths: ClassVar[frozenset[str]] = frozenset({"smooth", "relaxed", "point"})
     distance: str = "mmd_rbf"
     weight: float | Tensor = 10.0
     width: float | Tensor | None = None

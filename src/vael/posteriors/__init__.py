@@ -2,6 +2,7 @@
 
 from vael.posteriors.base import EncodedPosterior, Posterior
 from vael.posteriors.chain import ChainPosterior
+from vael.posteriors.deterministic import DeterministicPosterior
 from vael.posteriors.discrete import BernoulliPosterior, CategoricalPosterior
 from vael.posteriors.exact import ComputedPosterior, EnumeratedPosterior, ExactPosterior, LinearGaussianPosterior
 from vael.posteriors.full_gaussian import FullGaussianPosterior
@@ -15,6 +16,7 @@ __all__ = [
     "CategoricalPosterior",
     "ChainPosterior",
     "ComputedPosterior",
+    "DeterministicPosterior",
     "EncodedPosterior",
     "EnumeratedPosterior",
     "ExactPosterior",

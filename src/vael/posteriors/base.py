@@ -22,13 +22,15 @@ class Posterior(nn.Module, ABC):
     latent: int
     family: ClassVar[type[Distribution] | None] = None
     enumerates: bool = False
+    has_density: ClassVar[bool] = True  # without one there is no rate, no bound and no log p(x)
 
     @property
     def path(self) -> str:
         """How the bound's gradient gets to q's parameters while training.
 
         "smooth" where z is a differentiable function of noise; "relaxed" where a stand-in for z is; "none" where z
-        jumps; "all" where every state stands in for draws and is weighed by q.
+        jumps; "all" where every state stands in for draws and is weighed by q; "point" where z is one of x alone, and
+        q has no density.
         """
         return "all" if self.enumerates else "smooth"
 

@@ -38,6 +38,7 @@ PATHS = {
     "temperature and use score or vimco",
     "none": "draws states exactly, which passes on no gradient: the encoder would learn nothing from x.\n  Use "
     "score or vimco, or give the posterior a temperature, or enumerates = true",
+    "point": "is no law of z, so it has no rate.\n  Use reconstruction or matching, or posterior gaussian",
     "all": "takes all states in place of draws.\n  Use elbo, whose gradient is then exact, or leave out enumerates",
 }
 
@@ -81,7 +82,8 @@ class Bound(nn.Module):
         for penalty in terms.penalties.values():
             value = value - penalty
         with torch.no_grad():
-            self.monitor += torch.stack([value.detach(), terms.rate.detach(), terms.distortion.detach()]).mean(1)
+            rate = terms.rate.detach() if self.model.posterior.has_density else torch.zeros_like(value)
+            self.monitor += torch.stack([value.detach(), rate, terms.distortion.detach()]).mean(1)
         return value
 
 
@@ -364,17 +366,21 @@ class Engine:
         """Let every rank's monitor hold the mean of all."""
         self.ranks.average(self.bound.monitor)
 
-    def means(self) -> dict[str, float]:
-        """Mean objective, elbo, rate and distortion of the steps since the last call, in the user's units; one read."""
+    def means(self) -> dict[str, float | None]:
+        """Mean objective, elbo, rate and distortion of the steps since the last call, in the user's units; one read.
+
+        elbo and rate are None where q(z|x) has no density.
+        """
         self.pool()
         objective, rate, distortion = (self.bound.monitor / max(self.since_reset, 1)).tolist()
         self.bound.monitor.zero_()
         self.since_reset = 0
         distortion -= self.jacobian
+        rated = self.model.posterior.has_density
         return {
             "objective": objective + self.jacobian,
-            "elbo": -rate - distortion,
-            "rate": rate,
+            "elbo": -rate - distortion if rated else None,
+            "rate": rate if rated else None,
             "distortion": distortion,
         }
 
