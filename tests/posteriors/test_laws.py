@@ -4,14 +4,16 @@ import math
 
 import pytest
 import torch
+from spaces import sphere
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 from torch.testing import assert_close
 from worlds import assert_recorded, split_of
 
-from vael import VAE, Batch, RecipeError, ShapeError, posteriors
+from vael import VAE, Batch, Noise, RecipeError, ShapeError, posteriors
 from vael.distributions import DiagonalGaussian
 from vael.files import load_tensors, save_tensors
+from vael.inference.path import path_to_posterior
 from vael.likelihoods import Bernoulli
 from vael.models import Latent
 from vael.networks import MLP
@@ -25,8 +27,9 @@ from vael.posteriors import (
     GaussianPosterior,
     LowRankGaussianPosterior,
     Posterior,
+    VonMisesFisherPosterior,
 )
-from vael.priors import BernoulliPrior, CategoricalPrior, GaussianPrior, Prior
+from vael.priors import BernoulliPrior, CategoricalPrior, GaussianPrior, HypersphericalPrior, Prior
 
 FEATURES = 5
 ROUNDING = {"atol": 1e-9, "rtol": 1e-9}
@@ -40,10 +43,16 @@ MEMBERS = {
     "bernoulli": (BernoulliPosterior, {}, (2, 3, 4)),
     "bernoulli_enumerated": (BernoulliPosterior, {"enumerates": True}, (2, 3, 4)),
     "categorical": (CategoricalPosterior, {}, (2, 3, 4)),
+    "von_mises_fisher": (VonMisesFisherPosterior, {}, (3, 4, 5)),
 }
-DISCRETE = [name for name in MEMBERS if "gaussian" not in name]
+# name: the prior over three numbers on the same curved space; points that fill it, and how much of it each stands for
+CURVED = {
+    "von_mises_fisher": (lambda: HypersphericalPrior(3), lambda latent: sphere(latent, 200)),
+}
+DISCRETE = [name for name in MEMBERS if name.startswith(("bernoulli", "categorical"))]
 every = pytest.mark.parametrize("name", MEMBERS)
-continuous = pytest.mark.parametrize("name", [name for name in MEMBERS if name not in DISCRETE])
+continuous = pytest.mark.parametrize("name", [name for name in MEMBERS if "gaussian" in name])
+curved = pytest.mark.parametrize("name", CURVED)
 discrete = pytest.mark.parametrize("name", DISCRETE)
 sizes_read_off = pytest.mark.parametrize("name", [name for name in MEMBERS if name != "categorical"])
 
@@ -57,7 +66,7 @@ def prior_for(name: str) -> Prior:
     """A prior over three numbers of the same kind, well away from what the encoder says."""
     if name in DISCRETE:
         return CategoricalPrior(3) if name == "categorical" else BernoulliPrior(3, on=0.2)
-    return GaussianPrior(3)
+    return CURVED[name][0]() if name in CURVED else GaussianPrior(3)
 
 
 def made(name: str, latent: int = 3, **more: object) -> EncodedPosterior:
@@ -67,7 +76,9 @@ def made(name: str, latent: int = 3, **more: object) -> EncodedPosterior:
         torch.manual_seed(0)
         network = MLP(FEATURES, [7], outputs[latent - 2], activation="tanh")
         # laws well away from the standard normal, or from equal chances
-        network.head.weight.data.mul_(9.0 if name in DISCRETE else 3.0)
+        network.head.weight.data.mul_(9.0 if name in (*DISCRETE, *CURVED) else 3.0)
+        if name == "von_mises_fisher":
+            network.head.bias.data[-1] += 5.0
         return member(network, **arguments).double()
 
 
@@ -248,7 +259,12 @@ def test_a_network_that_takes_the_mask_is_handed_it(name):
     assert posterior.network.seen is observed
     q = posterior(rows().float())  # all outputs zero: the standard normal, fair coins, classes of equal chances
     z = torch.eye(3)[0].expand(4, 3) if name in DISCRETE else torch.zeros(4, 3)
-    shares = {"bernoulli": 3 * math.log(2), "categorical": math.log(3)}
+    kappa = math.log(2) + 0.01  # on a sphere the density of z = 0, were it of the sphere, is at −½ κ from the peak
+    shares = {
+        "bernoulli": 3 * math.log(2),
+        "categorical": math.log(3),
+        "von": math.log(4 * math.pi * math.sinh(kappa) / kappa) - 0.5 * kappa,
+    }
     share = shares.get(name.split("_")[0], 1.5 * math.log(2 * math.pi))
     assert_close(q.log_prob(z), torch.full((4,), -share))
 
@@ -256,7 +272,7 @@ def test_a_network_that_takes_the_mask_is_handed_it(name):
 @sizes_read_off
 def test_sizes_that_do_not_fit_are_refused_in_words(name):
     member, arguments, outputs = MEMBERS[name]
-    if name not in DISCRETE:  # any number of outputs is a number of bits
+    if name not in (*DISCRETE, "von_mises_fisher"):  # any number of outputs is a number of bits, or of a direction
         with pytest.raises(ShapeError, match=rf"{member.__name__}: needs .*, got a network with {outputs[1] + 1} out"):
             member(MLP(FEATURES, [], outputs[1] + 1), **arguments)
     with pytest.raises(ShapeError, match=rf"with {outputs[1]} outputs for 4 latents, which take {outputs[2]}"):
@@ -286,6 +302,75 @@ def test_without_correlations_each_law_is_the_diagonal_one():
         assert_close(q.log_prob(z), truth.log_prob(z), **ROUNDING)
         assert_close(q.from_noise(z), truth.from_noise(z), **ROUNDING)
         assert_close(q.entropy(), truth.entropy(), **ROUNDING)
+
+
+# ── curved spaces ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@curved
+@pytest.mark.parametrize("latent", [2, 3])
+def test_the_density_over_its_space_integrates_to_one(name, latent):
+    points, cells = CURVED[name][1](latent)
+    log_q = made(name, latent)(rows()).log_prob(points.unsqueeze(1))
+    assert_close(cells @ log_q.exp(), torch.ones(4).double(), **ROUNDING)
+    assert (log_q.max(0).values - log_q.min(0).values > 1).all()  # no law that is nearly uniform
+
+
+@curved
+@pytest.mark.parametrize("what", ["draw", "log_prob", "rate"])
+def test_the_gradient_reaches_every_output_on_its_space(name, what):
+    posterior, x = made(name), rows()
+    model = VAE(prior_for(name), Bernoulli(MLP(3, [], FEATURES)), posterior).double()
+    weight = torch.tensor([1.0, -2.0, 0.5]).double()
+    terms = model.terms((x > 0).double(), Noise((noise(2, 4, 3),)))
+    value = {
+        "draw": lambda: (terms.latents[0].z * weight).sum(),
+        "log_prob": lambda: terms.latents[0].q.log_prob(terms.latents[0].z.detach()).sum(),
+        "rate": lambda: terms.rate.sum(),
+    }[what]()
+    value.backward()
+    turned = what == "rate" and name == "von_mises_fisher"  # to the uniform law all directions are one
+    assert (posterior.network.head.bias.grad.abs() > 1e-9)[3 if turned else 0 :].all()
+
+
+@curved
+@pytest.mark.parametrize("what", ["value", "gradient"])
+def test_many_draws_mean_what_the_density_over_its_space_says(name, what):
+    """E[sin(2 z₁ + z₂) + z₃²] and its gradient by the last layer's bias, beside quadrature; four standard errors."""
+    posterior, (points, cells), x = made(name), CURVED[name][1](3), rows(1)
+
+    def value(z: Tensor) -> Tensor:
+        return torch.sin(2 * z[..., 0] + z[..., 1]) + z[..., 2].square()
+
+    outputs = posterior.network(x).detach()[0].requires_grad_()
+    there = (cells * posterior.law(outputs).log_prob(points).exp()) @ value(points)
+    many = outputs.detach().expand(20_000, -1).requires_grad_()  # one copy of the outputs for each draw
+    seen = value(posterior.law(many).from_noise(noise(20_000, 3)))
+    if what == "gradient":
+        (there,) = torch.autograd.grad(there, outputs)
+        (seen,) = torch.autograd.grad(seen.sum(), many)
+    assert ((seen.mean(0) - there).abs() < 4 * seen.std(0) / 141).all()
+    assert (seen.std(0) / 141 < 0.01).all()
+    assert there.abs().max() > 0.05
+
+
+@curved
+def test_a_flat_law_under_a_curved_prior_is_refused_and_the_reverse(name):
+    with pytest.raises(
+        RecipeError, match=r"VAE: the prior is a law of \w+, the posterior one of DiagonalGaussian; a \w+"
+    ):
+        VAE(prior_for(name), Bernoulli(MLP(3, [], FEATURES)), made("gaussian"))
+    with pytest.raises(RecipeError, match=r"is a density over a [\w ]+, so that log p\(z\) − log q\(z\|x\) needs both"):
+        VAE(GaussianPrior(3), Bernoulli(MLP(3, [], FEATURES)), made(name))
+
+
+@curved
+def test_straight_moves_on_a_curved_space_are_refused(name):
+    model = VAE(prior_for(name), Bernoulli(MLP(3, [], FEATURES)), made(name)).double()
+    with pytest.raises(
+        RecipeError, match=r"the latents are points of a [\w ]+, and Hamiltonian moves and grids go straight"
+    ):
+        path_to_posterior(model, Batch((rows() > 0).double()))
 
 
 # ── zeros and ones ───────────────────────────────────────────────────────────────────────────────────────────

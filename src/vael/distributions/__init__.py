@@ -1,5 +1,6 @@
 """Densities torch lacks, and closed-form divergences between them."""
 
+from vael.distributions.bessel import bessel_ratio, log_bessel
 from vael.distributions.beta_binomial import BetaBinomial
 from vael.distributions.bits import Bits, OneHot
 from vael.distributions.cells import Cells, log_end_integral, log_integral, log_interval, log_sinhc
@@ -22,6 +23,8 @@ from vael.distributions.minibatch import (
 from vael.distributions.precise import PreciseBeta, PreciseGamma, PreciseNegativeBinomial, PrecisePoisson
 from vael.distributions.product import Product
 from vael.distributions.spike_slab import SpikedGaussians, SpikeSlab
+from vael.distributions.uniform_sphere import UniformSphere
+from vael.distributions.von_mises_fisher import VonMisesFisher
 
 __all__ = [
     "BetaBinomial",
@@ -44,6 +47,9 @@ __all__ = [
     "SpikeSlab",
     "SpikedGaussians",
     "StandardGaussian",
+    "UniformSphere",
+    "VonMisesFisher",
+    "bessel_ratio",
     "closed_kl",
     "closed_unit_kl",
     "discretized_logistic_log_prob",
@@ -52,6 +58,7 @@ __all__ = [
     "find_unit_kl",
     "log_aggregated",
     "log_aggregated_units",
+    "log_bessel",
     "log_end_integral",
     "log_integral",
     "log_interval",

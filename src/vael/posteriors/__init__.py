@@ -8,6 +8,7 @@ from vael.posteriors.gaussian import GaussianPosterior
 from vael.posteriors.low_rank_gaussian import LowRankGaussianPosterior
 from vael.posteriors.spike_slab import SpikeSlabPosterior
 from vael.posteriors.truncated import TruncatedPosterior
+from vael.posteriors.von_mises_fisher import VonMisesFisherPosterior
 
 __all__ = [
     "BernoulliPosterior",
@@ -23,4 +24,5 @@ __all__ = [
     "Posterior",
     "SpikeSlabPosterior",
     "TruncatedPosterior",
+    "VonMisesFisherPosterior",
 ]

@@ -3,6 +3,14 @@
 from vael.priors.base import Prior
 from vael.priors.discrete import BernoulliPrior, CategoricalPrior
 from vael.priors.gaussian import GaussianPrior
+from vael.priors.hyperspherical import HypersphericalPrior
 from vael.priors.spike_slab import SpikeSlabPrior
 
-__all__ = ["BernoulliPrior", "CategoricalPrior", "GaussianPrior", "Prior", "SpikeSlabPrior"]
+__all__ = [
+    "BernoulliPrior",
+    "CategoricalPrior",
+    "GaussianPrior",
+    "HypersphericalPrior",
+    "Prior",
+    "SpikeSlabPrior",
+]
