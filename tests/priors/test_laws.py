@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from spaces import sphere
+from spaces import ball, sphere
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -15,6 +15,7 @@ from vael.priors import (
     BernoulliPrior,
     CategoricalPrior,
     GaussianPrior,
+    HyperbolicPrior,
     HypersphericalPrior,
     Prior,
     SpikeSlabPrior,
@@ -29,10 +30,14 @@ MEMBERS = {
     "categorical": CategoricalPrior,
     "categorical_learned": partial(CategoricalPrior, learned=True),
     "hyperspherical": HypersphericalPrior,
+    "hyperbolic": HyperbolicPrior,
+    "hyperbolic_flatter": partial(HyperbolicPrior, curvature=0.3, scale=0.7),
 }
 # name: points that fill its space for so many numbers, and how much of it each stands for
 CURVED = {
     "hyperspherical": partial(sphere, count=240),
+    "hyperbolic": partial(ball, count=120),
+    "hyperbolic_flatter": partial(ball, count=120, curvature=0.3),
 }
 DISCRETE = [name for name in MEMBERS if name != "gaussian" and name not in CURVED]
 every = pytest.mark.parametrize("name", MEMBERS)
@@ -134,7 +139,7 @@ def test_draws_have_the_moments_of_the_density_over_its_space(name):
     for seen, there in ((z, points), (z.square(), points.square()), (z[:, 1].pow(4), points[:, 1].pow(4))):
         assert ((seen.mean(0) - weight @ there).abs() < 4 * seen.std(0) / 141).all()
         assert (seen.std(0) / 141 < 0.02).all()
-    assert_close(prior.mean, torch.zeros(3), atol=1e-9, rtol=0)
+    assert_close(prior.mean.double(), torch.zeros(3).double(), atol=1e-9, rtol=0)
 
 
 # ── zeros and ones ───────────────────────────────────────────────────────────────────────────────────────────
@@ -180,6 +185,9 @@ def test_a_bits_probability_is_what_was_asked_and_classes_start_equal():
     [
         (lambda: BernoulliPrior(2, on=1.0), "on must be between 0 and 1, got 1.0"),
         (lambda: BernoulliPrior(2, on=0.0), "on must be between 0 and 1, got 0.0"),
+        (lambda: HyperbolicPrior(2, curvature=0), "curvature must be a number above 0, got 0"),
+        (lambda: HyperbolicPrior(2, scale=-1.0), "scale must be a number above 0, got -1.0"),
+        (lambda: HyperbolicPrior(2, scale="wide"), "scale must be a number above 0, got 'wide'"),
         (lambda: CategoricalPrior(1), "at least 2 classes and 1 group, got 1 classes and 1 groups"),
         (lambda: CategoricalPrior(3, groups=0), "at least 2 classes and 1 group, got 3 classes and 0 groups"),
     ],

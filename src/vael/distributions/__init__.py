@@ -25,6 +25,7 @@ from vael.distributions.product import Product
 from vael.distributions.spike_slab import SpikedGaussians, SpikeSlab
 from vael.distributions.uniform_sphere import UniformSphere
 from vael.distributions.von_mises_fisher import VonMisesFisher
+from vael.distributions.wrapped_normal import WrappedNormal
 
 __all__ = [
     "BetaBinomial",
@@ -49,6 +50,7 @@ __all__ = [
     "StandardGaussian",
     "UniformSphere",
     "VonMisesFisher",
+    "WrappedNormal",
     "bessel_ratio",
     "closed_kl",
     "closed_unit_kl",

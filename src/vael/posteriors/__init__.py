@@ -9,6 +9,7 @@ from vael.posteriors.low_rank_gaussian import LowRankGaussianPosterior
 from vael.posteriors.spike_slab import SpikeSlabPosterior
 from vael.posteriors.truncated import TruncatedPosterior
 from vael.posteriors.von_mises_fisher import VonMisesFisherPosterior
+from vael.posteriors.wrapped_normal import WrappedNormalPosterior
 
 __all__ = [
     "BernoulliPosterior",
@@ -25,4 +26,5 @@ __all__ = [
     "SpikeSlabPosterior",
     "TruncatedPosterior",
     "VonMisesFisherPosterior",
+    "WrappedNormalPosterior",
 ]

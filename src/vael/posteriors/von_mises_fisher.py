@@ -12,7 +12,9 @@ LEAST = 1e-2  # concentration: with so little, KL to the uniform law is below 1e
 
 
 class VonMisesFisherPosterior(EncodedPosterior):
-    """q(z|x) = vMF(z; o / |o|, softplus(k) + 0.01) over unit vectors of R^D,    (o, k) = network(x)
+    """q(z|x) = vMF(z; o / |o|, D softplus(k) + 0.01) over unit vectors of R^D,    (o, k) = network(x)
+
+    D is what concentrations are counted in: a law with κ = D has a mean about half as long as z is, for any D.
 
     The law is the same in training and in evaluation. Its prior is `HypersphericalPrior`.
 
@@ -44,4 +46,4 @@ class VonMisesFisherPosterior(EncodedPosterior):
         first = pad(torch.ones_like(length), (0, self.latent - 1))
         lost = length < torch.finfo(arrow.dtype).tiny ** 0.5  # an encoder of zeros points nowhere: along the first axis
         loc = torch.where(lost, first, arrow / torch.where(lost, torch.ones_like(length), length))
-        return VonMisesFisher(loc, softplus(concentration.squeeze(-1)) + LEAST)
+        return VonMisesFisher(loc, self.latent * softplus(concentration.squeeze(-1)) + LEAST)

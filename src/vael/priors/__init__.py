@@ -3,6 +3,7 @@
 from vael.priors.base import Prior
 from vael.priors.discrete import BernoulliPrior, CategoricalPrior
 from vael.priors.gaussian import GaussianPrior
+from vael.priors.hyperbolic import HyperbolicPrior
 from vael.priors.hyperspherical import HypersphericalPrior
 from vael.priors.spike_slab import SpikeSlabPrior
 
@@ -10,6 +11,7 @@ __all__ = [
     "BernoulliPrior",
     "CategoricalPrior",
     "GaussianPrior",
+    "HyperbolicPrior",
     "HypersphericalPrior",
     "Prior",
     "SpikeSlabPrior",
