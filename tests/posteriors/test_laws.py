@@ -491,3 +491,17 @@ def test_a_recorded_step_is_the_step_bit_for_bit(name):
         model = VAE(prior_for(name), Bernoulli(MLP(3, [4], FEATURES)), made(name)).float()
     objective = ELBO() if model.posterior.path != "none" else Score(draws=3)
     assert_recorded(model, objective, split_of((rows(12) > 0).float()))
+
+
+def test_curvatures_that_are_none_or_not_the_priors_are_refused():
+    with pytest.raises(RecipeError, match=r"curvature must be a number above 0, got -1.0"):
+        WrappedNormalPosterior(None, latent=3, curvature=-1.0)
+    with pytest.raises(RecipeError, match=r"curvature is 0.6, the prior's 1.0; the two are laws of different spaces"):
+        VAE(HyperbolicPrior(3), Bernoulli(MLP(3, [], FEATURES)), made("wrapped_normal"))
+
+
+def test_fewer_than_two_numbers_are_no_direction():
+    with pytest.raises(RecipeError, match="latent must be at least 2, got 1"):
+        VonMisesFisherPosterior(None, latent=1)
+    with pytest.raises(RecipeError, match="latent must be at least 2, got 1"):
+        HypersphericalPrior(1)

@@ -16,7 +16,8 @@ class VonMisesFisherPosterior(EncodedPosterior):
 
     D is what concentrations are counted in: a law with κ = D has a mean about half as long as z is, for any D.
 
-    The law is the same in training and in evaluation. Its prior is `HypersphericalPrior`.
+    The law is the same in training and in evaluation. Its prior is `HypersphericalPrior`. Without a warm-up of the rate
+    the concentrations are apt to go to nothing before the decoder reads z.
 
     Args:
         network: x `(B, *event)` → `(B, D + 1)`: the direction at any length, and the concentration's output. A network

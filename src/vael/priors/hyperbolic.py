@@ -25,6 +25,7 @@ class HyperbolicPrior(Prior):
     """
 
     family = WrappedNormal
+    loc: Tensor
 
     def __init__(self, latent: int, curvature: float = 1.0, scale: float = 1.0) -> None:
         super().__init__()
@@ -37,5 +38,4 @@ class HyperbolicPrior(Prior):
         self.register_buffer("loc", torch.zeros(latent), persistent=False)
 
     def forward(self, given: Tensor | None = None) -> WrappedNormal:
-        loc: Tensor = self.loc
-        return WrappedNormal(loc, torch.full_like(loc, math.log(self.scale)), self.curvature)
+        return WrappedNormal(self.loc, torch.full_like(self.loc, math.log(self.scale)), self.curvature)
