@@ -26,6 +26,7 @@ from vael.posteriors import (
     FullGaussianPosterior,
     GaussianPosterior,
     LowRankGaussianPosterior,
+    MixturePosterior,
     Posterior,
     VonMisesFisherPosterior,
     WrappedNormalPosterior,
@@ -44,6 +45,7 @@ MEMBERS = {
     "bernoulli": (BernoulliPosterior, {}, (2, 3, 4)),
     "bernoulli_enumerated": (BernoulliPosterior, {"enumerates": True}, (2, 3, 4)),
     "categorical": (CategoricalPosterior, {}, (2, 3, 4)),
+    "mixture": (MixturePosterior, {}, (10, 14, 18)),
     "von_mises_fisher": (VonMisesFisherPosterior, {}, (3, 4, 5)),
     "wrapped_normal": (WrappedNormalPosterior, {"curvature": 0.6}, (4, 6, 8)),
 }
@@ -55,8 +57,9 @@ CURVED = {
 DISCRETE = [name for name in MEMBERS if name.startswith(("bernoulli", "categorical"))]
 every = pytest.mark.parametrize("name", MEMBERS)
 continuous = pytest.mark.parametrize("name", [name for name in MEMBERS if "gaussian" in name])
-# what a closed KL says of draws is nothing where there is none, and a point of a ball has no mean to be added up
-closed = pytest.mark.parametrize("name", [name for name in MEMBERS if name != "wrapped_normal"])
+# a KL without a closed form is the draws' own mean; and a mean of points of a ball is not what adds them up
+closed = pytest.mark.parametrize("name", [name for name in MEMBERS if name not in ("mixture", "wrapped_normal")])
+added = pytest.mark.parametrize("name", [name for name in MEMBERS if name != "wrapped_normal"])
 curved = pytest.mark.parametrize("name", CURVED)
 discrete = pytest.mark.parametrize("name", DISCRETE)
 sizes_read_off = pytest.mark.parametrize("name", [name for name in MEMBERS if name != "categorical"])
@@ -151,7 +154,7 @@ def test_the_density_of_two_latents_integrates_to_one(name):
     assert_close(q.log_prob(grid).exp().sum() * cell, torch.tensor(1.0).double(), **ROUNDING)
 
 
-@closed
+@added
 def test_the_mean_of_many_draws_is_the_mean(name):
     q = made(name)(rows(1))
     z = q.from_noise(noise(40_000, 1, 3))[:, 0]
@@ -505,3 +508,26 @@ def test_fewer_than_two_numbers_are_no_direction():
         VonMisesFisherPosterior(None, latent=1)
     with pytest.raises(RecipeError, match="latent must be at least 2, got 1"):
         HypersphericalPrior(1)
+
+
+@pytest.mark.parametrize("components", [0, 1.5])
+def test_a_mixture_of_no_components_is_refused(components):
+    with pytest.raises(RecipeError, match=f"components must be a whole number of at least 1, got {components}"):
+        MixturePosterior(None, latent=3, components=components)
+
+
+@every
+def test_draws_of_models_side_by_side_are_each_models_own(name):
+    """vmap over stacked outputs of the encoder and over noise."""
+    posterior = made(name)
+    outputs, eps = noise(2, 4, MEMBERS[name][2][1]), noise(2, 3, 4, 3).flip(0)
+
+    def one(some: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        q = posterior.law(some)
+        z = q.from_noise(noise)
+        return z, q.log_prob(z)
+
+    both = torch.func.vmap(one)(outputs, eps)
+    for model in range(2):
+        for side, alone in zip(both, one(outputs[model], eps[model]), strict=True):
+            assert_close(side[model], alone, **ROUNDING)

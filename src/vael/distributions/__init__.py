@@ -22,6 +22,7 @@ from vael.distributions.minibatch import (
 )
 from vael.distributions.precise import PreciseBeta, PreciseGamma, PreciseNegativeBinomial, PrecisePoisson
 from vael.distributions.product import Product
+from vael.distributions.reparameterised_mixture import ReparameterisedMixture
 from vael.distributions.spike_slab import SpikedGaussians, SpikeSlab
 from vael.distributions.uniform_sphere import UniformSphere
 from vael.distributions.von_mises_fisher import VonMisesFisher
@@ -45,6 +46,7 @@ __all__ = [
     "PreciseNegativeBinomial",
     "PrecisePoisson",
     "Product",
+    "ReparameterisedMixture",
     "SpikeSlab",
     "SpikedGaussians",
     "StandardGaussian",

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Size, Tensor
 from torch.distributions import Distribution
-from torch.special import ndtr
 from torch.types import _size
 
 from vael.distributions.bessel import bessel_ratio, log_bessel
@@ -109,7 +108,7 @@ def angle_of(eps: Tensor, concentration: Tensor, dims: int) -> Tensor:
     law, power = _Angles(concentration.double(), dims), 1 / (dims - 1)
     wide, sign = eps.double().clamp(-FURTHEST, FURTHEST), torch.where(eps > 0, -1.0, 1.0).double()
     far = (sign < 0).unsqueeze(-1)  # in the half that is summed from π
-    wanted = ndtr(-wide.abs()) * law.upto[..., -1].detach()
+    wanted = 0.5 * torch.special.erfc(math.sqrt(0.5) * wide.abs()) * law.upto[..., -1].detach()
     upto, beyond = law.upto.detach(), law.beyond.detach()
     outside = torch.where(far, beyond > wanted.unsqueeze(-1), upto < wanted.unsqueeze(-1))
     panel = outside[..., 1:-1].sum(-1, keepdim=True)
