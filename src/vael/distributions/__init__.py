@@ -8,6 +8,7 @@ from vael.distributions.continuous_bernoulli import ContinuousBernoulli
 from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian
 from vael.distributions.discretized_logistic import DiscretizedLogistic, discretized_logistic_log_prob
 from vael.distributions.full_gaussian import FullGaussian
+from vael.distributions.hamiltonian import Hamiltonian
 from vael.distributions.inflated import Inflated
 from vael.distributions.kl import closed_kl, closed_unit_kl, find_kl, find_unit_kl
 from vael.distributions.listed import Listed
@@ -36,6 +37,7 @@ __all__ = [
     "DiagonalGaussian",
     "DiscretizedLogistic",
     "FullGaussian",
+    "Hamiltonian",
     "Inflated",
     "Listed",
     "LogisticMixture",
