@@ -4,14 +4,16 @@ import math
 
 import pytest
 import torch
+from spaces import ball, sphere
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 from torch.testing import assert_close
 from worlds import assert_recorded, split_of
 
-from vael import VAE, Batch, RecipeError, ShapeError, posteriors
+from vael import VAE, Batch, Noise, RecipeError, ShapeError, posteriors
 from vael.distributions import DiagonalGaussian
 from vael.files import load_tensors, save_tensors
+from vael.inference.path import path_to_posterior
 from vael.likelihoods import Bernoulli
 from vael.models import Latent
 from vael.networks import MLP
@@ -26,9 +28,12 @@ from vael.posteriors import (
     FullGaussianPosterior,
     GaussianPosterior,
     LowRankGaussianPosterior,
+    MixturePosterior,
     Posterior,
+    VonMisesFisherPosterior,
+    WrappedNormalPosterior,
 )
-from vael.priors import BernoulliPrior, CategoricalPrior, GaussianPrior, Prior
+from vael.priors import BernoulliPrior, CategoricalPrior, GaussianPrior, HyperbolicPrior, HypersphericalPrior, Prior
 
 FEATURES = 5
 ROUNDING = {"atol": 1e-9, "rtol": 1e-9}
@@ -42,10 +47,22 @@ MEMBERS = {
     "bernoulli": (BernoulliPosterior, {}, (2, 3, 4)),
     "bernoulli_enumerated": (BernoulliPosterior, {"enumerates": True}, (2, 3, 4)),
     "categorical": (CategoricalPosterior, {}, (2, 3, 4)),
+    "mixture": (MixturePosterior, {}, (10, 14, 18)),
+    "von_mises_fisher": (VonMisesFisherPosterior, {}, (3, 4, 5)),
+    "wrapped_normal": (WrappedNormalPosterior, {"curvature": 0.6}, (4, 6, 8)),
 }
-DISCRETE = [name for name in MEMBERS if "gaussian" not in name]
+# name: the prior over three numbers on the same curved space; points that fill it, and how much of it each stands for
+CURVED = {
+    "von_mises_fisher": (lambda: HypersphericalPrior(3), lambda latent: sphere(latent, 200)),
+    "wrapped_normal": (lambda: HyperbolicPrior(3, curvature=0.6), lambda latent: ball(latent, 100, 0.6, 9.0)),
+}
+DISCRETE = [name for name in MEMBERS if name.startswith(("bernoulli", "categorical"))]
 every = pytest.mark.parametrize("name", MEMBERS)
-continuous = pytest.mark.parametrize("name", [name for name in MEMBERS if name not in DISCRETE])
+continuous = pytest.mark.parametrize("name", [name for name in MEMBERS if "gaussian" in name])
+# a KL without a closed form is the draws' own mean; and a mean of points of a ball is not what adds them up
+closed = pytest.mark.parametrize("name", [name for name in MEMBERS if name not in ("mixture", "wrapped_normal")])
+added = pytest.mark.parametrize("name", [name for name in MEMBERS if name != "wrapped_normal"])
+curved = pytest.mark.parametrize("name", CURVED)
 discrete = pytest.mark.parametrize("name", DISCRETE)
 sizes_read_off = pytest.mark.parametrize("name", [name for name in MEMBERS if name != "categorical"])
 
@@ -59,7 +76,7 @@ def prior_for(name: str) -> Prior:
     """A prior over three numbers of the same kind, well away from what the encoder says."""
     if name in DISCRETE:
         return CategoricalPrior(3) if name == "categorical" else BernoulliPrior(3, on=0.2)
-    return GaussianPrior(3)
+    return CURVED[name][0]() if name in CURVED else GaussianPrior(3)
 
 
 def made(name: str, latent: int = 3, **more: object) -> EncodedPosterior:
@@ -69,7 +86,11 @@ def made(name: str, latent: int = 3, **more: object) -> EncodedPosterior:
         torch.manual_seed(0)
         network = MLP(FEATURES, [7], outputs[latent - 2], activation="tanh")
         # laws well away from the standard normal, or from equal chances
-        network.head.weight.data.mul_(9.0 if name in DISCRETE else 3.0)
+        network.head.weight.data.mul_(
+            {"von_mises_fisher": 9.0, "wrapped_normal": 0.6}.get(name, 9.0 if name in DISCRETE else 3.0)
+        )
+        if name == "von_mises_fisher":
+            network.head.bias.data[-1] += 1.5
         return member(network, **arguments).double()
 
 
@@ -137,7 +158,7 @@ def test_the_density_of_two_latents_integrates_to_one(name):
     assert_close(q.log_prob(grid).exp().sum() * cell, torch.tensor(1.0).double(), **ROUNDING)
 
 
-@every
+@added
 def test_the_mean_of_many_draws_is_the_mean(name):
     q = made(name)(rows(1))
     z = q.from_noise(noise(40_000, 1, 3))[:, 0]
@@ -188,7 +209,7 @@ def test_the_gradient_reaches_every_parameter(name, what):
         assert moved[6:].all()  # the entropy of a Cholesky factor is its diagonal's
 
 
-@every
+@closed
 def test_the_rate_is_the_mean_log_ratio_of_draws(name):
     posterior, x = made(name), rows()
     model = VAE(prior_for(name), Bernoulli(MLP(3, [], FEATURES)), posterior).double()
@@ -252,7 +273,13 @@ def test_a_network_that_takes_the_mask_is_handed_it(name):
     assert posterior.network.seen is observed
     q = posterior(rows().float())  # all outputs zero: the standard normal, fair coins, classes of equal chances
     z = torch.eye(3)[0].expand(4, 3) if name in DISCRETE else torch.zeros(4, 3)
-    shares = {"bernoulli": 3 * math.log(2), "categorical": math.log(3)}
+    kappa = 3 * math.log(2) + 0.01  # on a sphere the density of z = 0, were it of the sphere, is at −½ κ from the peak
+    shares = {
+        "bernoulli": 3 * math.log(2),
+        "categorical": math.log(3),
+        "wrapped": 1.5 * math.log(2 * math.pi),
+        "von": math.log(4 * math.pi * math.sinh(kappa) / kappa) - 0.5 * kappa,
+    }
     share = shares.get(name.split("_")[0], 1.5 * math.log(2 * math.pi))
     assert_close(q.log_prob(z), torch.full((4,), -share))
 
@@ -260,7 +287,7 @@ def test_a_network_that_takes_the_mask_is_handed_it(name):
 @sizes_read_off
 def test_sizes_that_do_not_fit_are_refused_in_words(name):
     member, arguments, outputs = MEMBERS[name]
-    if name not in DISCRETE:  # any number of outputs is a number of bits
+    if name not in (*DISCRETE, "von_mises_fisher"):  # any number of outputs is a number of bits, or of a direction
         with pytest.raises(ShapeError, match=rf"{member.__name__}: needs .*, got a network with {outputs[1] + 1} out"):
             member(MLP(FEATURES, [], outputs[1] + 1), **arguments)
     with pytest.raises(ShapeError, match=rf"with {outputs[1]} outputs for 4 latents, which take {outputs[2]}"):
@@ -290,6 +317,75 @@ def test_without_correlations_each_law_is_the_diagonal_one():
         assert_close(q.log_prob(z), truth.log_prob(z), **ROUNDING)
         assert_close(q.from_noise(z), truth.from_noise(z), **ROUNDING)
         assert_close(q.entropy(), truth.entropy(), **ROUNDING)
+
+
+# ── curved spaces ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@curved
+@pytest.mark.parametrize("latent", [2, 3])
+def test_the_density_over_its_space_integrates_to_one(name, latent):
+    points, cells = CURVED[name][1](latent)
+    log_q = made(name, latent)(rows()).log_prob(points.unsqueeze(1))
+    assert_close(cells @ log_q.exp(), torch.ones(4).double(), atol=1e-6, rtol=0)  # of the narrowest on the ball
+    assert (log_q.max(0).values - log_q.min(0).values > 1).all()  # no law that is nearly uniform
+
+
+@curved
+@pytest.mark.parametrize("what", ["draw", "log_prob", "rate"])
+def test_the_gradient_reaches_every_output_on_its_space(name, what):
+    posterior, x = made(name), rows()
+    model = VAE(prior_for(name), Bernoulli(MLP(3, [], FEATURES)), posterior).double()
+    weight = torch.tensor([1.0, -2.0, 0.5]).double()
+    terms = model.terms((x > 0).double(), Noise((noise(2, 4, 3),)))
+    value = {
+        "draw": lambda: (terms.latents[0].z * weight).sum(),
+        "log_prob": lambda: terms.latents[0].q.log_prob(terms.latents[0].z.detach()).sum(),
+        "rate": lambda: terms.rate.sum(),
+    }[what]()
+    value.backward()
+    turned = what == "rate" and name == "von_mises_fisher"  # to the uniform law all directions are one
+    assert (posterior.network.head.bias.grad.abs() > 1e-9)[3 if turned else 0 :].all()
+
+
+@curved
+@pytest.mark.parametrize("what", ["value", "gradient"])
+def test_many_draws_mean_what_the_density_over_its_space_says(name, what):
+    """E[sin(2 z₁ + z₂) + z₃²] and its gradient by the last layer's bias, beside quadrature; four standard errors."""
+    posterior, (points, cells), x = made(name), CURVED[name][1](3), rows(1)
+
+    def value(z: Tensor) -> Tensor:
+        return torch.sin(2 * z[..., 0] + z[..., 1]) + z[..., 2].square()
+
+    outputs = posterior.network(x).detach()[0].requires_grad_()
+    there = (cells * posterior.law(outputs).log_prob(points).exp()) @ value(points)
+    many = outputs.detach().expand(20_000, -1).requires_grad_()  # one copy of the outputs for each draw
+    seen = value(posterior.law(many).from_noise(noise(20_000, 3)))
+    if what == "gradient":
+        (there,) = torch.autograd.grad(there, outputs)
+        (seen,) = torch.autograd.grad(seen.sum(), many)
+    assert ((seen.mean(0) - there).abs() < 4 * seen.std(0) / 141).all()
+    assert (seen.std(0) / 141 < 0.01).all()
+    assert there.abs().max() > 0.05
+
+
+@curved
+def test_a_flat_law_under_a_curved_prior_is_refused_and_the_reverse(name):
+    with pytest.raises(
+        RecipeError, match=r"VAE: the prior is a law of \w+, the posterior one of DiagonalGaussian; a \w+"
+    ):
+        VAE(prior_for(name), Bernoulli(MLP(3, [], FEATURES)), made("gaussian"))
+    with pytest.raises(RecipeError, match=r"is a density over a [\w ]+, so that log p\(z\) − log q\(z\|x\) needs both"):
+        VAE(GaussianPrior(3), Bernoulli(MLP(3, [], FEATURES)), made(name))
+
+
+@curved
+def test_straight_moves_on_a_curved_space_are_refused(name):
+    model = VAE(prior_for(name), Bernoulli(MLP(3, [], FEATURES)), made(name)).double()
+    with pytest.raises(
+        RecipeError, match=r"the latents are points of a [\w ]+, and Hamiltonian moves and grids go straight"
+    ):
+        path_to_posterior(model, Batch((rows() > 0).double()))
 
 
 # ── zeros and ones ───────────────────────────────────────────────────────────────────────────────────────────
@@ -402,3 +498,40 @@ def test_a_recorded_step_is_the_step_bit_for_bit(name):
         model = VAE(prior_for(name), Bernoulli(MLP(3, [4], FEATURES)), made(name)).float()
     objective = ELBO() if model.posterior.path != "none" else Score(draws=3)
     assert_recorded(model, objective, split_of((rows(12) > 0).float()))
+
+
+def test_curvatures_that_are_none_or_not_the_priors_are_refused():
+    with pytest.raises(RecipeError, match=r"curvature must be a number above 0, got -1.0"):
+        WrappedNormalPosterior(None, latent=3, curvature=-1.0)
+    with pytest.raises(RecipeError, match=r"curvature is 0.6, the prior's 1.0; the two are laws of different spaces"):
+        VAE(HyperbolicPrior(3), Bernoulli(MLP(3, [], FEATURES)), made("wrapped_normal"))
+
+
+def test_fewer_than_two_numbers_are_no_direction():
+    with pytest.raises(RecipeError, match="latent must be at least 2, got 1"):
+        VonMisesFisherPosterior(None, latent=1)
+    with pytest.raises(RecipeError, match="latent must be at least 2, got 1"):
+        HypersphericalPrior(1)
+
+
+@pytest.mark.parametrize("components", [0, 1.5])
+def test_a_mixture_of_no_components_is_refused(components):
+    with pytest.raises(RecipeError, match=f"components must be a whole number of at least 1, got {components}"):
+        MixturePosterior(None, latent=3, components=components)
+
+
+@every
+def test_draws_of_models_side_by_side_are_each_models_own(name):
+    """vmap over stacked outputs of the encoder and over noise."""
+    posterior = made(name)
+    outputs, eps = noise(2, 4, MEMBERS[name][2][1]), noise(2, 3, 4, 3).flip(0)
+
+    def one(some: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        q = posterior.law(some)
+        z = q.from_noise(noise)
+        return z, q.log_prob(z)
+
+    both = torch.func.vmap(one)(outputs, eps)
+    for model in range(2):
+        for side, alone in zip(both, one(outputs[model], eps[model]), strict=True):
+            assert_close(side[model], alone, **ROUNDING)

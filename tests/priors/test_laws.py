@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from spaces import ball, sphere
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -16,6 +17,8 @@ from vael.priors import (
     ChainPrior,
     ConditionalPrior,
     GaussianPrior,
+    HyperbolicPrior,
+    HypersphericalPrior,
     Prior,
     SpikeSlabPrior,
 )
@@ -28,11 +31,21 @@ MEMBERS = {
     "bernoulli_learned": partial(BernoulliPrior, on=0.7, learned=True),
     "categorical": CategoricalPrior,
     "categorical_learned": partial(CategoricalPrior, learned=True),
+    "hyperspherical": HypersphericalPrior,
+    "hyperbolic": HyperbolicPrior,
+    "hyperbolic_flatter": partial(HyperbolicPrior, curvature=0.3, scale=0.7),
 }
-DISCRETE = [name for name in MEMBERS if name != "gaussian"]
+# name: points that fill its space for so many numbers, and how much of it each stands for
+CURVED = {
+    "hyperspherical": partial(sphere, count=240),
+    "hyperbolic": partial(ball, count=120),
+    "hyperbolic_flatter": partial(ball, count=120, curvature=0.3),
+}
+DISCRETE = [name for name in MEMBERS if name != "gaussian" and name not in CURVED]
 every = pytest.mark.parametrize("name", MEMBERS)
 continuous = pytest.mark.parametrize("name", ["gaussian"])
 discrete = pytest.mark.parametrize("name", DISCRETE)
+curved = pytest.mark.parametrize("name", CURVED)
 
 
 def made(name: str, latent: int = 3) -> Prior:
@@ -65,7 +78,9 @@ def test_it_is_a_law_over_as_many_numbers_as_it_says(name):
 
 @every
 def test_none_of_its_numbers_is_refused(name):
-    with pytest.raises(RecipeError, match=r"must be at least 1, got 0|at least 2 classes and 1 group, got 0 classes"):
+    with pytest.raises(
+        RecipeError, match=r"must be at least [12], got 0|at least 2 classes and 1 group, got 0 classes"
+    ):
         MEMBERS[name](0)
 
 
@@ -107,6 +122,27 @@ def test_weights_survive_saving_and_loading(name, tmp_path):
     again = MEMBERS[name](3).double()
     again.load_state_dict(load_tensors(tmp_path / "weights.safetensors")[0])
     assert torch.equal(again().log_prob(z), prior().log_prob(z))
+
+
+# ── curved spaces ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@curved
+@pytest.mark.parametrize("latent", [2, 3])
+def test_the_density_over_its_space_integrates_to_one(name, latent):
+    points, cells = CURVED[name](latent)
+    assert_close(cells @ made(name, latent)().log_prob(points).exp(), torch.tensor(1.0).double(), atol=1e-9, rtol=0)
+
+
+@curved
+def test_draws_have_the_moments_of_the_density_over_its_space(name):
+    """Means, and the mean square of a number off the first axis; four standard errors."""
+    prior, (points, cells) = made(name)(), CURVED[name](3)
+    weight, z = cells * prior.log_prob(points).exp(), prior.from_noise(noise(20_000, 3))
+    for seen, there in ((z, points), (z.square(), points.square()), (z[:, 1].pow(4), points[:, 1].pow(4))):
+        assert ((seen.mean(0) - weight @ there).abs() < 4 * seen.std(0) / 141).all()
+        assert (seen.std(0) / 141 < 0.02).all()
+    assert_close(prior.mean.double(), torch.zeros(3).double(), atol=1e-9, rtol=0)
 
 
 # ── zeros and ones ───────────────────────────────────────────────────────────────────────────────────────────
@@ -152,6 +188,9 @@ def test_a_bits_probability_is_what_was_asked_and_classes_start_equal():
     [
         (lambda: BernoulliPrior(2, on=1.0), "on must be between 0 and 1, got 1.0"),
         (lambda: BernoulliPrior(2, on=0.0), "on must be between 0 and 1, got 0.0"),
+        (lambda: HyperbolicPrior(2, curvature=0), "curvature must be a number above 0, got 0"),
+        (lambda: HyperbolicPrior(2, scale=-1.0), "scale must be a number above 0, got -1.0"),
+        (lambda: HyperbolicPrior(2, scale="wide"), "scale must be a number above 0, got 'wide'"),
         (lambda: CategoricalPrior(1), "at least 2 classes and 1 group, got 1 classes and 1 groups"),
         (lambda: CategoricalPrior(3, groups=0), "at least 2 classes and 1 group, got 3 classes and 0 groups"),
     ],

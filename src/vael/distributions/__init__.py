@@ -1,5 +1,6 @@
 """Densities torch lacks, and closed-form divergences between them."""
 
+from vael.distributions.bessel import bessel_ratio, log_bessel
 from vael.distributions.beta_binomial import BetaBinomial
 from vael.distributions.bits import Bits, OneHot
 from vael.distributions.cells import Cells, log_end_integral, log_integral, log_interval, log_sinhc
@@ -7,6 +8,7 @@ from vael.distributions.continuous_bernoulli import ContinuousBernoulli
 from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian
 from vael.distributions.discretized_logistic import DiscretizedLogistic, discretized_logistic_log_prob
 from vael.distributions.full_gaussian import FullGaussian
+from vael.distributions.hamiltonian import Hamiltonian
 from vael.distributions.inflated import Inflated
 from vael.distributions.kl import closed_kl, closed_unit_kl, find_kl, find_unit_kl
 from vael.distributions.listed import Listed
@@ -22,7 +24,11 @@ from vael.distributions.minibatch import (
 )
 from vael.distributions.precise import PreciseBeta, PreciseGamma, PreciseNegativeBinomial, PrecisePoisson
 from vael.distributions.product import Product
+from vael.distributions.reparameterised_mixture import ReparameterisedMixture
 from vael.distributions.spike_slab import SpikedGaussians, SpikeSlab
+from vael.distributions.uniform_sphere import UniformSphere
+from vael.distributions.von_mises_fisher import VonMisesFisher
+from vael.distributions.wrapped_normal import WrappedNormal
 
 __all__ = [
     "BetaBinomial",
@@ -32,6 +38,7 @@ __all__ = [
     "DiagonalGaussian",
     "DiscretizedLogistic",
     "FullGaussian",
+    "Hamiltonian",
     "Inflated",
     "Listed",
     "LogisticMixture",
@@ -42,9 +49,14 @@ __all__ = [
     "PreciseNegativeBinomial",
     "PrecisePoisson",
     "Product",
+    "ReparameterisedMixture",
     "SpikeSlab",
     "SpikedGaussians",
     "StandardGaussian",
+    "UniformSphere",
+    "VonMisesFisher",
+    "WrappedNormal",
+    "bessel_ratio",
     "closed_kl",
     "closed_unit_kl",
     "discretized_logistic_log_prob",
@@ -54,6 +66,7 @@ __all__ = [
     "is_factorised",
     "log_aggregated",
     "log_aggregated_units",
+    "log_bessel",
     "log_end_integral",
     "log_integral",
     "log_interval",

@@ -95,6 +95,11 @@ def path_to_posterior(model: VAE, batch: Batch, *, start: str = "prior") -> Path
             "path to the posterior: the latents are discrete or have point masses, and Hamiltonian moves and grids "
             "need a density over lengths.\n  Use method importance, or exact where all states can be summed."
         )
+    if space := getattr(p, "space", ""):
+        raise RecipeError(
+            f"path to the posterior: the latents are points of {space}, and Hamiltonian moves and grids go straight.\n"
+            "  Use method importance."
+        )
     law = p if start == "prior" else q
     goal_width = width_of(q, batch.x, model.latent)
     start_width = width_of(law, batch.x, model.latent)

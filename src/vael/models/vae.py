@@ -30,8 +30,8 @@ class VAE(nn.Module):
         likelihood: p(x|z).
         posterior: q(z|x).
 
-    Raises ShapeError when prior and posterior disagree on the size of z, RecipeError when one of them is a law of
-    zeros and ones and the other is not the same.
+    Raises ShapeError when prior and posterior disagree on the size of z, RecipeError when they are laws
+    over different points: see `check_support`.
     Source: Kingma & Welling 2013 (arXiv 1312.6114); Rezende, Mohamed & Wierstra 2014 (arXiv 1401.4082).
     """
 
@@ -171,9 +171,20 @@ def pairs_of(prior: Any, posterior: Any) -> list[tuple[Any, Any]]:
 
 
 def check_support(p: type[Distribution] | None, q: type[Distribution] | None) -> None:
-    """Raise RecipeError for two laws of z of which one counts states and the other does not: p/q has no meaning."""
+    """Raise RecipeError for two laws of z over different points, such as states and lengths: p/q has no meaning.
+
+    A law says so itself: `discrete` for states, `atomic` for point masses, `space` for a curved space.
+    """
     if p is None or q is None:
         return
+    if (space := getattr(p, "space", "")) != getattr(q, "space", ""):
+        curved = p if space else q
+        raise RecipeError(
+            f"VAE: the prior is a law of {p.__name__}, the posterior one of {q.__name__}; a {curved.__name__} is a "
+            f"density over {getattr(curved, 'space')}, so that log p(z) − log q(z|x) needs both over it.\n"  # noqa: B009
+            f"  Choose both of one kind: --prior hyperspherical --posterior von_mises_fisher, or --prior hyperbolic "
+            f"--posterior wrapped_normal."
+        )
     discrete = any(getattr(law, "discrete", False) for law in (p, q))
     atomic = [getattr(law, "atomic", False) for law in (p, q)]
     if (discrete and p is not q) or atomic[0] != atomic[1]:

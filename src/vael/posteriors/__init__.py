@@ -8,8 +8,11 @@ from vael.posteriors.exact import ComputedPosterior, EnumeratedPosterior, ExactP
 from vael.posteriors.full_gaussian import FullGaussianPosterior
 from vael.posteriors.gaussian import GaussianPosterior
 from vael.posteriors.low_rank_gaussian import LowRankGaussianPosterior
+from vael.posteriors.mixture import MixturePosterior
 from vael.posteriors.spike_slab import SpikeSlabPosterior
 from vael.posteriors.truncated import TruncatedPosterior
+from vael.posteriors.von_mises_fisher import VonMisesFisherPosterior
+from vael.posteriors.wrapped_normal import WrappedNormalPosterior
 
 __all__ = [
     "BernoulliPosterior",
@@ -24,7 +27,10 @@ __all__ = [
     "GaussianPosterior",
     "LinearGaussianPosterior",
     "LowRankGaussianPosterior",
+    "MixturePosterior",
     "Posterior",
     "SpikeSlabPosterior",
     "TruncatedPosterior",
+    "VonMisesFisherPosterior",
+    "WrappedNormalPosterior",
 ]

@@ -5,6 +5,8 @@ from vael.priors.chain import ChainPrior
 from vael.priors.conditional import ConditionalPrior
 from vael.priors.discrete import BernoulliPrior, CategoricalPrior
 from vael.priors.gaussian import GaussianPrior
+from vael.priors.hyperbolic import HyperbolicPrior
+from vael.priors.hyperspherical import HypersphericalPrior
 from vael.priors.spike_slab import SpikeSlabPrior
 
 __all__ = [
@@ -13,6 +15,8 @@ __all__ = [
     "ChainPrior",
     "ConditionalPrior",
     "GaussianPrior",
+    "HyperbolicPrior",
+    "HypersphericalPrior",
     "Prior",
     "SpikeSlabPrior",
 ]
