@@ -77,6 +77,8 @@ def detached(law: Any) -> Any:
             setattr(still, name, value.detach())
         elif isinstance(value, Distribution):
             setattr(still, name, detached(value))
+        elif hasattr(value, "held_still"):  # the maps of a flow, whose parameters are a network's
+            setattr(still, name, value.held_still())
     return still
 
 

@@ -1,8 +1,22 @@
 """p(z): what a latent is before anything is seen."""
 
+from vael.priors.autoregressive import AutoregressivePrior
 from vael.priors.base import Prior
 from vael.priors.discrete import BernoulliPrior, CategoricalPrior
+from vael.priors.flow import FlowPrior
 from vael.priors.gaussian import GaussianPrior
+from vael.priors.mixture import MixturePrior
 from vael.priors.spike_slab import SpikeSlabPrior
+from vael.priors.vamp import VampPrior
 
-__all__ = ["BernoulliPrior", "CategoricalPrior", "GaussianPrior", "Prior", "SpikeSlabPrior"]
+__all__ = [
+    "AutoregressivePrior",
+    "BernoulliPrior",
+    "CategoricalPrior",
+    "FlowPrior",
+    "GaussianPrior",
+    "MixturePrior",
+    "Prior",
+    "SpikeSlabPrior",
+    "VampPrior",
+]
