@@ -3,6 +3,7 @@
 from vael.posteriors.base import EncodedPosterior, Posterior
 from vael.posteriors.discrete import BernoulliPosterior, CategoricalPosterior
 from vael.posteriors.exact import ComputedPosterior, EnumeratedPosterior, ExactPosterior, LinearGaussianPosterior
+from vael.posteriors.flow import FlowPosterior
 from vael.posteriors.full_gaussian import FullGaussianPosterior
 from vael.posteriors.gaussian import GaussianPosterior
 from vael.posteriors.low_rank_gaussian import LowRankGaussianPosterior
@@ -16,6 +17,7 @@ __all__ = [
     "EncodedPosterior",
     "EnumeratedPosterior",
     "ExactPosterior",
+    "FlowPosterior",
     "FullGaussianPosterior",
     "GaussianPosterior",
     "LinearGaussianPosterior",
