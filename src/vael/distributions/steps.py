@@ -310,9 +310,11 @@ def length(values: Tensor) -> Tensor:
 
 
 def times(matrix: Tensor, values: Tensor) -> Tensor:
-    """M v for M `(..., D, D)` and v `(K, ..., D)`."""
-    product: Tensor = (matrix @ values.unsqueeze(-1)).squeeze(-1)
-    return product
+    """M v for M `(..., D, D)` and v `(K, ..., D)`: all draws of an example at once, as columns."""
+    draws = values.shape[: max(0, values.dim() - matrix.dim() + 1)]
+    columns = values.reshape(draws.numel(), *values.shape[len(draws) :]).movedim(0, -1)
+    product = (matrix @ columns).movedim(-1, 0)
+    return product.reshape(*draws, *product.shape[1:])
 
 
 def solved(y: Tensor, gain: Tensor, rate: Tensor, shift: Tensor) -> Tensor:

@@ -41,8 +41,9 @@ class FlowPosterior(EncodedPosterior):
     want it. Of its own draws it is known from drawing them.
 
     Planar, radial, householder and sylvester maps have parameters for each x, which are outputs of the encoder; iaf and
-    maf are masked networks that see `context` outputs of it. iaf draws in one pass and takes D for the density of a foreign z, maf the other way round; planar inverts by an equation
-    in one unknown for each map, sylvester by D of them, radial and householder in closed form.
+    maf are masked networks that see `context` outputs of it. iaf draws in one pass and takes D for the density of a
+    foreign z, maf the other way round; planar inverts by an equation in one unknown for each map, sylvester by D of
+    them, radial and householder in closed form.
 
     Args:
         network: x `(B, *event)` → `(B, width)`: loc, log_scale, then each map's numbers, or the context. A network with
