@@ -11,6 +11,7 @@ from torch import nn
 
 from vael import likelihoods
 from vael.data.dataset import Data, Split
+from vael.data.given import numbers_of
 from vael.data.schema import Binarization, Field, Schema
 from vael.errors import RecipeError
 from vael.likelihoods import Likelihood, Mixed
@@ -18,8 +19,8 @@ from vael.models import VAE
 from vael.names import closest, kind_of
 from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
 from vael.networks.inputs import MANY
-from vael.posteriors import GaussianPosterior
-from vael.priors import GaussianPrior
+from vael.posteriors import CategoricalPosterior, ChainPosterior, GaussianPosterior
+from vael.priors import CategoricalPrior, ChainPrior, GaussianPrior
 from vael.training import Training
 
 LATENT = 16
@@ -141,17 +142,59 @@ def hidden_of(schema: Schema) -> list[int]:
 
 
 def model(schema: Schema, chosen: Chosen, *, latent: int = LATENT) -> VAE:
-    """A VAE for the fitted `schema`: standard normal prior, diagonal Gaussian posterior, MLPs or convolutions."""
+    """A VAE for the fitted `schema`: standard normal prior, diagonal Gaussian posterior, MLPs or convolutions.
+
+    Where something is given, both networks are told it.
+    """
     hidden = hidden_of(schema)
     return VAE(
         GaussianPrior(latent),
-        likelihood(schema, chosen, latent, hidden[::-1]),
+        likelihood(schema, chosen, latent + given_numbers(schema), hidden[::-1]),
         GaussianPosterior(encoder(schema, 2 * latent, hidden)),
     )
 
 
+def labelled_model(schema: Schema, chosen: Chosen, *, latent: int = LATENT, classifier: float = 0.0) -> VAE:
+    """A model of x and its label's class y: p(y) p(z) p(x|y, z), q(y|x) q(z|x, y), each network as without a class.
+
+    classifier: α of `ChainPosterior`. Raises RecipeError where there is no label with classes.
+    """
+    field = schema.label
+    if field is None or field.kind not in ("category", "binary") or not field.values:
+        told = "there is no label" if field is None else f"the label {field.name!r} is {field.kind}"
+        name = "NAME" if field is None else field.name
+        raise RecipeError(
+            f"learn_label: needs a label with classes; {told}.\n  Say --label {name}, or --column {name}=category too."
+        )
+    classes, hidden = len(field.values), hidden_of(schema)
+    return VAE(
+        ChainPrior([CategoricalPrior(classes), GaussianPrior(latent)]),
+        likelihood(schema, chosen, classes + latent + given_numbers(schema), hidden[::-1]),
+        ChainPosterior(
+            [
+                CategoricalPosterior(encoder(schema, classes, hidden), classes=classes, enumerates=True),
+                GaussianPosterior(encoder(schema, 2 * latent, hidden, above=classes)),
+            ],
+            classifier=classifier,
+        ),
+    )
+
+
+def given_numbers(schema: Schema) -> int:
+    """How many numbers p(x|given) is told of each example."""
+    return sum(map(numbers_of, schema.given)) + (schema.dims if schema.part is not None else 0)
+
+
+def prior_network(schema: Schema, latent: int) -> MLP:
+    """The network of a prior that depends on what is given. Raises RecipeError where nothing is."""
+    told = given_numbers(schema)
+    if not told:
+        raise RecipeError("prior conditional: is p(z|given), and nothing is given.\n  Say what: --given COLUMN.")
+    return MLP(told, hidden_of(schema)[-1:], 2 * latent)
+
+
 def likelihood(schema: Schema, chosen: Chosen, latent: int, hidden: list[int]) -> Likelihood:
-    """p(x|z) over the schema's modelled fields: one law for all, or `Mixed` where they differ."""
+    """p(x|z) over the schema's modelled fields: one law for all, or `Mixed` where they differ; of `latent` inputs."""
     groups = grouped(schema, chosen)
     if len(groups) == 1:
         (member, fields) = groups[0]
@@ -200,12 +243,16 @@ def decoder(schema: Schema, latent: int, hidden: list[int], outputs: Any) -> nn.
     return ConvDecoder(latent, channels[::-1], outputs, bias="per_pixel" if small else "per_channel")
 
 
-def encoder(schema: Schema, outputs: int, hidden: list[int]) -> nn.Module:
-    """The network of q(z|x): x brought to one range or made into features, then convolutions or an MLP."""
-    fields = schema.modelled
+def encoder(schema: Schema, outputs: int, hidden: list[int], *, above: int = 0) -> nn.Module:
+    """The network of q(z|x): x brought to one range or made into features, then convolutions or an MLP.
+
+    above: How many numbers of latents above it is told, beside what is given.
+    """
+    fields, told = schema.modelled, given_numbers(schema) + above
+    beside: dict[str, Any] = {"given": told} if told else {}
     if not schema.is_table:
         channels = channels_of(schema)
-        trunk = (ConvEncoder if channels else MLP)(schema.event_shape, channels or hidden, outputs)
+        trunk = (ConvEncoder if channels else MLP)(schema.event_shape, channels or hidden, outputs, **beside)
         half = (fields[0].levels - 1) / 2
         return (
             Rescaled(trunk, loc=half, scale=half) if fields[0].kind == "image" and fields[0].view == "whole" else trunk
@@ -215,9 +262,9 @@ def encoder(schema: Schema, outputs: int, hidden: list[int]) -> nn.Module:
     counts = [column for column, field in enumerate(fields) if (field.kind, field.view) in logs]
     holes = [column for column, field in enumerate(fields) if field.missing]
     if not any(level > 2 for level in levels) and not counts and not holes:
-        return MLP(len(fields), hidden, outputs)
+        return MLP(len(fields), hidden, outputs, **beside)
     learned = {"embedding": EMBEDDING} if max(levels) > MANY else {}
-    features = MLP(RowFeatures.width(levels, holes, **learned), hidden, outputs)
+    features = MLP(RowFeatures.width(levels, holes, **learned), hidden, outputs, **beside)
     return RowFeatures(features, levels=levels, counts=counts, holes=holes, **learned)
 
 

@@ -22,6 +22,7 @@ from vael.evidence.exact import examples_at_once
 from vael.models.vae import VAE
 from vael.noise import Noise
 from vael.numbers import Number
+from vael.objectives.elbo import Objective
 from vael.units import bits_per_dim
 
 Method = str | Estimator  # a kind of vael.evidence, "auto", or an estimator itself
@@ -31,47 +32,66 @@ FEW = 10  # weights: an effective sample size below it makes log p(x) of an exam
 Found = TypeVar("Found")
 GAPS = ("inference", "approximation", "amortisation")
 SIDES = {"lower": "a lower bound", "upper": "an upper bound", "estimate": "an estimate", "exact": "exact"}
-NO_DENSITY = "grey values under Bernoulli have no density"
 
 
 @dataclass(frozen=True)
 class Bounds:
     """The bound and its terms for each of N examples, in nats of the user's own units; all `(N,)` float64.
 
-    elbo = −rate − distortion, with the log-Jacobian of every rescaling inside the distortion.
+    elbo = −rate − distortion, with the log-Jacobian of every rescaling inside the distortion. Where q(z|x) has no
+    density rate and elbo are NaN, and None among the means; then `objective` is what is maximised instead.
     """
 
     rate: Tensor
     distortion: Tensor
+    objective: Tensor | None = None
 
     @property
     def elbo(self) -> Tensor:
         return -self.rate - self.distortion
 
     @property
-    def means(self) -> dict[str, float]:
-        """Mean elbo, rate and distortion over the examples."""
-        return {name: float(getattr(self, name).mean()) for name in ("elbo", "rate", "distortion")}
+    def means(self) -> dict[str, float | None]:
+        """Mean elbo, rate and distortion over the examples, and the objective's where it was measured."""
+        names = ["elbo", "rate", "distortion"] if self.objective is None else ["objective", "distortion"]
+        found: dict[str, float | None] = {"elbo": None, "rate": None}
+        return found | {name: float(getattr(self, name).mean()) for name in names}
 
 
-def bounds(model: VAE, split: Split, *, draws: int = 1, seed: int = 0, noise: Noise | None = None) -> Bounds:
+def bounds(
+    model: VAE, split: Split, *, draws: int = 1, seed: int = 0, noise: Noise | None = None,
+    objective: Objective | None = None,
+) -> Bounds:  # fmt: skip
     """The ELBO's terms of every example of a settled `split`, from `draws` draws that depend on (seed, row) alone.
 
     noise: What `fixed_noise` gave for the same split, where it is measured again and again.
+    objective: Measured too where q(z|x) has no density, less what the model's parts cost, in batches of the split's
+        order; the normals it may ask for are the same each time.
     """
-    rates, distortions = [], []
+    rates, distortions, values = [], [], []
+    rated = model.posterior.has_density
     (eps,) = (noise or fixed_noise(model, split, draws=draws, seed=seed)).latents
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
             for rows in positions(split, examples_at_once(model)):
-                terms = model.terms(split.batch(rows.to(split.x.device)), Noise((eps[:, rows],)))
-                rates.append(terms.rate.to("cpu", torch.float64))
+                # A label is not looked at: the bound is one of log p(x), whatever is known beside x.
+                batch = dataclasses.replace(split.batch(rows.to(split.x.device)), label=None)
+                spare = None
+                if not rated and int(getattr(objective, "spare", 0)):
+                    spare = model.noise(1, len(rows), seed=seed, step=int(rows[0]), spare=objective.spare).spare  # type: ignore[union-attr]
+                terms = model.terms(batch, Noise((eps[:, rows],), spare))
                 distortions.append(terms.distortion.to("cpu", torch.float64) - split.log_jacobian[rows])
+                rates.append(terms.rate.to("cpu", torch.float64) if rated else distortions[-1] * math.nan)
+                if not rated and objective is not None:
+                    value = objective(terms)
+                    for penalty in terms.penalties.values():
+                        value = value - penalty
+                    values.append(value.to("cpu", torch.float64) + split.log_jacobian[rows])
     finally:
         model.train(was_training)
-    return Bounds(torch.cat(rates), torch.cat(distortions))
+    return Bounds(torch.cat(rates), torch.cat(distortions), torch.cat(values) if values else None)
 
 
 def fixed_noise(model: VAE, split: Split, *, draws: int = 1, seed: int = 0) -> Noise:
@@ -103,9 +123,9 @@ class Evaluation:
     latent: int
     parameters: int
     seconds: float
-    elbo: Number
+    elbo: Number | None
     evidence: Evidence | None
-    rate: Number
+    rate: Number | None
     distortion: Number
     bits_per_dim: float | None
     active_units: int
@@ -125,14 +145,14 @@ class Evaluation:
 
     def rows(self) -> list[tuple[str, str]]:
         """`(name, value with unit and error)` lines for people."""
-        rows = [
-            (
-                "−ELBO",
-                f"{-self.elbo} nats per example ({self.split}, {self.examples} examples, {self.elbo.draws} draw)",
-            ),
-            ("  rate", f"{self.rate} nats"),
-            ("  distortion", f"{self.distortion} nats"),
-        ]
+        where = f"{self.split}, {self.examples} examples"
+        rows = [("−ELBO", f"none: {self.reasons.get('elbo')}"), ("distortion", f"{self.distortion} nats ({where})")]
+        if self.elbo is not None:
+            rows = [
+                ("−ELBO", f"{-self.elbo} nats per example ({where}, {self.elbo.draws} draw)"),
+                ("  rate", f"{self.rate} nats"),
+                ("  distortion", f"{self.distortion} nats"),
+            ]
         if self.evidence is None:
             rows.append(("log p(x)", f"none: {self.reasons['evidence']}"))
         else:
@@ -198,16 +218,20 @@ def evaluate(
     """
     if not budget > 0:
         raise RecipeError(f"evaluate: budget must be above 0 seconds, got {budget:g}.")
-    if method != "auto" and not model.likelihood.has_density():
-        raise RecipeError(f"evaluate: method {method!r} has no answer: {NO_DENSITY}.")
+    if method != "auto" and model.lacking:
+        raise RecipeError(f"evaluate: method {method!r} has no answer: {model.lacking}.")
     started, split = time.perf_counter(), split.settled(seed=0).to(model.device)
     how = chosen_estimator(model, method, draws, settings)
     found = bounds(model, split, seed=seed)
     means, units = latents(model, split)
-    reasons = {} if model.likelihood.has_density() else {"evidence": NO_DENSITY}
+    lacks = model.lacking
+    reasons = {} if lacks is None else {"evidence": lacks}
+    rated = model.posterior.has_density
+    if lacks is not None and not rated:
+        reasons |= {"elbo": lacks, "rate": lacks}
     evidence, bracket, parts = None, None, None
     notes: list[str] = []
-    if not reasons:
+    if lacks is None:
         if isinstance(how, PriorSampling):
             notes, how = how.forewarn(model, split), dataclasses.replace(how, forewarned=True)
         chosen = subset(model, split, how, max_examples, budget, seed)
@@ -234,9 +258,9 @@ def evaluate(
         latent=model.latent,
         parameters=model.parameters_count,
         seconds=round(time.perf_counter() - started, 3),
-        elbo=Number.of(found.elbo, draws=1),
+        elbo=Number.of(found.elbo, draws=1) if rated else None,
         evidence=evidence,
-        rate=Number.of(found.rate),
+        rate=Number.of(found.rate) if rated else None,
         distortion=Number.of(found.distortion),
         bits_per_dim=None if evidence is None or "bits_per_dim" in reasons else bits_per_dim(-evidence.value, seen),
         active_units=active,
@@ -259,6 +283,8 @@ def _or_reason(reasons: dict[str, str], name: str, find: Callable[[], Found]) ->
 
 def seen_dims(split: Split, dims: int) -> float:
     """How many features of an example are observed on average: what log p(x) speaks of, and bits/dim divides by."""
+    if split.part is not None:
+        return float((split.part == 0).sum())
     return dims if split.observed is None else float(split.observed.sum() / len(split))
 
 
@@ -367,6 +393,6 @@ def _warnings(evidence: Evidence | None, found: Bounds, active: int, examples: i
                 f"half of the examples have an effective sample size below {median:.1f} of {evidence.draws} draws: "
                 + ("log p(x) is a loose lower bound" if evidence.bound == "lower" else "the value is not to be trusted")
             )
-    if not torch.isfinite(found.elbo).all():
+    if not torch.isfinite(found.distortion if found.elbo.isnan().all() else found.elbo).all():
         notes.append(f"{int((~torch.isfinite(found.elbo)).sum())} examples have a bound that is not finite")
     return notes

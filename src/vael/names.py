@@ -30,10 +30,13 @@ def closest(word: str, words: Iterable[str]) -> str:
 
 def shape_of(table: dict[str, Any]) -> str:
     """A recipe's table in a line: kind, arguments, and the widths of its network; what the schema shows is left out."""
-    shown = {key: value for key, value in table.items() if key not in TOLD_ELSEWHERE and not isinstance(value, dict)}
+    apart = {*TOLD_ELSEWHERE, *(key for key, value in table.items() if key == "levels" and isinstance(value, list))}
+    shown = {key: value for key, value in table.items() if key not in apart and not isinstance(value, dict)}
     inner = [shape_of(value) for key, value in table.items() if key != "network" and isinstance(value, dict)]
     told = [*inner, *(f"{key} {value}" for key, value in shown.items())]
     text: str = table["kind"] + (f" ({', '.join(told)})" if told else "")
+    if isinstance(table.get("levels"), list):
+        text += ": " + "; then ".join(shape_of(level) for level in table["levels"])
     if "parts" in table:
         text += ": " + ", ".join(parts_of(table["parts"]))
     if "network" in table:

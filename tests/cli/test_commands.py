@@ -361,7 +361,7 @@ def test_the_files_written_are_named_in_the_json(good, digits, tmp_path):
         ),
         (
             ["fit", "iris", "--prior", "gausian"],
-            "[prior]: unknown kind 'gausian'. There are: bernoulli, categorical, gaussian, spike_slab.",
+            "Did you mean 'gaussian'",
         ),
         (["fit", "iris", "--objective", "free_bits", "--beta", "2"], "goes with --objective beta, got free_bits"),
         (["fit", "iris", "--cycles", "3"], "each needs a warm_up shorter than that, got 0"),

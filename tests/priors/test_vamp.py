@@ -101,6 +101,10 @@ def test_what_it_cannot_be_made_of_is_refused():
     likelihood = Bernoulli(MLP(LATENT, [], FEATURES))
     with pytest.raises(RecipeError, match=r"mixture of an encoder's q.*smooth draws, got BernoulliPosterior"):
         VAE(VampPrior(LATENT), likelihood, BernoulliPosterior(MLP(FEATURES, [], LATENT)))
+    told = MLP(FEATURES, [], 2 * LATENT)
+    told.given = 2
+    with pytest.raises(RecipeError, match="examples without what is given, and this encoder is told of it"):
+        VAE(VampPrior(LATENT), likelihood, GaussianPosterior(told))
     with pytest.raises(ShapeError, match=r"event_shape is \(4,\), the likelihood's is \(5,\)"):
         model(3, event_shape=4)
     with pytest.raises(RecipeError, match="is made of a model's posterior, and belongs to none yet"):

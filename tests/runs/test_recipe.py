@@ -32,10 +32,12 @@ from vael.likelihoods import (
 )
 from vael.models import VAE
 from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
-from vael.objectives import ELBO, IWAE, STL, VIMCO, Beta, Capacity, DReG, FreeBits, Score
+from vael.objectives import ELBO, IWAE, STL, VIMCO, Beta, Capacity, DReG, FreeBits, Reconstruction, Score
 from vael.posteriors import (
     BernoulliPosterior,
     CategoricalPosterior,
+    ChainPosterior,
+    DeterministicPosterior,
     EnumeratedPosterior,
     FullGaussianPosterior,
     GaussianPosterior,
@@ -44,7 +46,7 @@ from vael.posteriors import (
     SpikeSlabPosterior,
     TruncatedPosterior,
 )
-from vael.priors import BernoulliPrior, CategoricalPrior, GaussianPrior, SpikeSlabPrior
+from vael.priors import BernoulliPrior, CategoricalPrior, ChainPrior, ConditionalPrior, GaussianPrior, SpikeSlabPrior
 from vael.runs.recipe import ROOMS, build, build_model, describe, describe_model, members, with_settings
 
 
@@ -62,6 +64,8 @@ REGISTER = {
         "spike_slab": [SpikeSlabPrior(3), SpikeSlabPrior(3, 0.4, learned=True)],
         "bernoulli": [BernoulliPrior(3), BernoulliPrior(3, 0.2, learned=True)],
         "categorical": [CategoricalPrior(3), CategoricalPrior(4, groups=2, learned=True)],
+        "chain": [ChainPrior([GaussianPrior(2), ConditionalPrior(MLP(2, [4], 2))])],
+        "conditional": [ConditionalPrior(MLP(2, [4], 6)), ConditionalPrior(latent=3)],
     },
     "likelihood": {
         "bernoulli": [Bernoulli(MLP(3, [5], 6)), Bernoulli(MLP(3, [5], (1, 2, 3)))],
@@ -119,9 +123,14 @@ REGISTER = {
             CategoricalPosterior(MLP(6, [5], 3), classes=3, enumerates=True),
             CategoricalPosterior(MLP(6, [5], 8), classes=4, groups=2, temperature=0.5),
         ],
+        "deterministic": [DeterministicPosterior(MLP(6, [5], 3))],
+        "chain": [
+            ChainPosterior([GaussianPosterior(MLP(6, [5], 4)), GaussianPosterior(MLP(6, [5], 2, given=2))]),
+            ChainPosterior([CategoricalPosterior(MLP(6, [], 3), classes=3, enumerates=True)], classifier=0.5),
+        ],
     },
     "network": {
-        "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2))],
+        "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2)), MLP(3, [5], 6, given=2)],
         "rescaled": [Rescaled(MLP(3, [5], 6), loc=8.0, scale=7.5)],
         "row_features": [
             RowFeatures(MLP(7, [5], 6), levels=[0, 3, 2, 0], counts=[3], holes=[1]),
@@ -129,7 +138,7 @@ REGISTER = {
         ],
         "conv_encoder": [
             ConvEncoder((3, 9, 8), [4, 5], 6),
-            ConvEncoder([1, 8, 8], [4], 6, blocks=2, activation="relu"),
+            ConvEncoder([1, 8, 8], [4], 6, blocks=2, activation="relu", given=3),
         ],
         "conv_decoder": [
             ConvDecoder(3, [5, 4], (3, 9, 8)),
@@ -146,6 +155,7 @@ REGISTER = {
         "dreg": [DReG(draws=7)],
         "score": [Score(), Score(draws=1, baseline="none"), Score(draws=2, baseline=-90.5)],
         "vimco": [VIMCO(draws=7)],
+        "reconstruction": [Reconstruction(), Reconstruction(draws=2)],
     },
 }
 CASES = [(room, kind, thing) for room, kinds in REGISTER.items() for kind, things in kinds.items() for thing in things]

@@ -22,7 +22,7 @@ from vael.data.schema import Schema
 from vael.data.sources.frames import read_frame
 from vael.data.streamed import in_form
 from vael.errors import RecipeError
-from vael.evaluation import NO_DENSITY, bounds, chosen_estimator
+from vael.evaluation import bounds, chosen_estimator
 from vael.models.vae import VAE
 
 Columns = dict[str, NDArray[np.generic]]
@@ -54,7 +54,7 @@ def measures(
     seen = rows.settled(seed=0).to(model.device)
     found = bounds(model, seen, seed=seed)
     columns = {name: getattr(found, name).numpy() for name in ("elbo", "rate", "distortion")}
-    if not model.likelihood.has_density():
+    if model.lacking:
         return {**columns, "log_px": np.full(len(rows), np.nan), "log_px_error": np.full(len(rows), np.nan)}
     how = estimator_for(model, method, draws, settings)
     log_px = how(model, seen, seed=seed)
@@ -111,5 +111,5 @@ def check_options(verb: str, model: VAE, options: Mapping[str, Any]) -> None:
     """Raise RecipeError for options that a verb has no answer for, before the first file is read."""
     if verb == "evaluate":
         estimator_for(model, options.get("method", "auto"), options.get("draws"), options.get("settings"))
-        if options.get("method", "auto") != "auto" and not model.likelihood.has_density():
-            raise RecipeError(f"evaluate: method {options['method']!r} has no answer: {NO_DENSITY}.")
+        if options.get("method", "auto") != "auto" and model.lacking:
+            raise RecipeError(f"evaluate: method {options['method']!r} has no answer: {model.lacking}.")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from vael.distributions.chained import known
 from vael.errors import RecipeError
 from vael.memory import keep_freed_memory
 from vael.models.vae import VAE
@@ -13,14 +14,18 @@ from vael.noise import stream
 AT_ONCE = 4096
 
 
-def generate(model: VAE, count: int, *, seed: int, mean: bool = False, dtype: torch.dtype | None = None) -> Tensor:
+def generate(
+    model: VAE, count: int, *, seed: int, mean: bool = False, dtype: torch.dtype | None = None,
+    given: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """`count` draws of p(x), `(count, *event)`, in the model's units; with `mean`, centres of p(x|z) instead.
 
+    given: Of a conditional model, what each is conditioned on, `(count, C)`, or `(1, C)` for all; see `told`.
     dtype: What they are held in, such as torch.uint8 for zeros and ones or grey values; the model's own when left out.
     The same seed gives the same examples. Raises RecipeError when `count` is below 1.
     """
     whole: Tensor | None = None
-    for first, some in generated(model, count, seed=seed, mean=mean):
+    for first, some in generated(model, count, seed=seed, mean=mean, given=given):
         if whole is None:
             whole = some.new_empty((count, *some.shape[1:]), dtype=dtype)
         whole[first : first + len(some)] = some
@@ -28,10 +33,20 @@ def generate(model: VAE, count: int, *, seed: int, mean: bool = False, dtype: to
     return whole
 
 
-def generated(model: VAE, count: int, *, seed: int, mean: bool = False) -> Iterator[tuple[int, Tensor]]:
-    """`generate` a few thousand at a time: the number of the first, counted from 0, and the examples `(n, *event)`."""
+def generated(
+    model: VAE, count: int, *, seed: int, mean: bool = False, given: Tensor | None = None, label: int | None = None
+) -> Iterator[tuple[int, Tensor]]:
+    """`generate` a few thousand at a time: the number of the first, counted from 0, and the examples `(n, *event)`.
+
+    label: The code of the class that all shall be of, where a chain's first level is one.
+    """
     if count < 1:
         raise RecipeError(f"sample: the number of examples must be at least 1, got {count}.")
+    if model.given and given is None:
+        raise RecipeError(
+            f"sample: the model is p(x|given) with {model.given} numbers given, and nothing was.\n"
+            f"  Say what, as in --given label=3, or name rows of data to take it from."
+        )
     was_training = model.training
     keep_freed_memory()
     try:
@@ -41,28 +56,45 @@ def generated(model: VAE, count: int, *, seed: int, mean: bool = False) -> Itera
                 # A stream for each piece, whatever blocks training takes its noise in: a seed keeps its samples.
                 like, shape = next(model.parameters()), (min(AT_ONCE, count - first), model.latent)
                 eps = torch.randn(shape, dtype=like.dtype, generator=stream(seed, place, purpose="latent"))
-                prior = model.prior()
-                some = decoded(model, prior.from_noise(eps.to(like.device)), seed=seed, place=place, mean=mean)
+                told = None if given is None else given[first : first + shape[0]] if len(given) > 1 else given
+                told = None if told is None else told.to(like).expand(shape[0], -1)
+                prior = model.prior(told)
+                if label is not None:
+                    prior.first = known(prior.first, torch.full(shape[:1], label, device=like.device))
+                z = prior.from_noise(eps.to(like.device))
+                some = decoded(model, z, seed=seed, place=place, mean=mean, given=told)
             yield first, some  # outside of inference mode, which would else be the caller's too
     finally:
         model.train(was_training)
 
 
-def decoded(model: VAE, z: Tensor, *, seed: int, place: int = 0, mean: bool = True) -> Tensor:
-    """x `(B, *event)` for z `(B, D)`: the centre of p(x|z), or a draw of it by (seed, place)."""
-    law = model.likelihood(z)
+def decoded(
+    model: VAE, z: Tensor, *, seed: int, place: int = 0, mean: bool = True, given: Tensor | None = None
+) -> Tensor:
+    """x `(B, *event)` for z `(B, D)` and given `(B, C)`: the centre of p(x|z), or a draw of it by (seed, place)."""
+    law = model.likelihood(z, given)
     if mean:
         return model.likelihood.centre(law)
     generator = stream(seed, place, purpose="draw x", device=z.device)
     return model.likelihood.draw(law, generator)
 
 
-def centres(model: VAE, z: Tensor) -> Tensor:
-    """Centres of p(x|z), `(N, *event)`, for any number of z `(N, D)`."""
+def centres(model: VAE, z: Tensor, given: Tensor | None = None) -> Tensor:
+    """Centres of p(x|z, given), `(N, *event)`, for any number of z `(N, D)` and given `(N, C)` or `(1, C)`."""
     was_training, like = model.training, next(model.parameters())
     model.eval()
     try:
         with torch.inference_mode():
-            return torch.cat([decoded(model, piece.to(like), seed=0) for piece in z.split(AT_ONCE)])
+            told = None if given is None else given.to(like).expand(len(z), -1)
+            pieces = range(0, len(z), AT_ONCE)
+            return torch.cat(
+                [
+                    decoded(
+                        model, z[at : at + AT_ONCE].to(like), seed=0,
+                        given=None if told is None else told[at : at + AT_ONCE],
+                    )
+                    for at in pieces
+                ]
+            )  # fmt: skip
     finally:
         model.train(was_training)

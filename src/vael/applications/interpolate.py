@@ -30,7 +30,10 @@ def interpolate(model: VAE, split: Split, *, steps: int = 10, spherical: bool = 
     means, _ = encode(model, split)
     way, shares = arc if spherical else line, torch.linspace(0, 1, steps, dtype=torch.float64)
     z = torch.cat([way(start, end, shares) for start, end in pairwise(means)])
-    x: Tensor = centres(model, z).unflatten(0, (len(split) - 1, steps))
+    told = split.told()
+    if told is not None:  # what is given goes straight from one to the other
+        told = torch.cat([line(start, end, shares.to(told)) for start, end in pairwise(told)])
+    x: Tensor = centres(model, z, told).unflatten(0, (len(split) - 1, steps))
     return x
 
 

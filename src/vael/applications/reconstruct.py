@@ -44,4 +44,4 @@ def reconstruct(model: VAE, split: Split) -> Tensor:
     A picture of what z keeps, and no part of a bound: E f(z) is not f(E z).
     """
     means, _ = encode(model, split)
-    return centres(model, means)
+    return centres(model, means, split.told())

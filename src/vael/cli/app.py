@@ -25,6 +25,7 @@ VERBS = {
     "sample": "Draw new examples.",
     "encode": "Write the latent behind each example.",
     "reconstruct": "Write what the model makes of each example.",
+    "classify": "Write which class each example is of.",
     "interpolate": "Write examples along the way from one row to another.",
     "report": "Write one HTML page about a run: its numbers, curves, samples and latent space.",
     "doctor": "Say what is wrong with a run, why, and what to change.",

@@ -35,6 +35,10 @@ def fit(
     column: Annotated[list[str] | None, Parameter(negative="")] = None,
     ignore: Annotated[list[str] | None, Parameter(negative="")] = None,
     label: Annotated[list[str] | None, Parameter(negative="")] = None,
+    labels: int | None = None,
+    learn_label: Annotated[bool, Parameter(negative="")] = False,
+    given: Annotated[list[str] | None, Parameter(negative="")] = None,
+    given_part: Annotated[list[str] | None, Parameter(negative="")] = None,
     missing: Annotated[list[str] | None, Parameter(negative="")] = None,
     split: Annotated[list[str] | None, Parameter(negative="")] = None,
     resize: str | None = None,
@@ -112,6 +116,15 @@ def fit(
         A column to leave out; may be repeated.
     label
         A column to keep beside the data, not in it; may be repeated.
+    labels
+        How many training rows keep their label, of each class alike; all when left out.
+    learn_label
+        Model the label's class too, known where the label is: vael classify then tells it for every row.
+    given
+        A column that the rest is conditioned on, p(x | given); may be repeated.
+    given_part
+        ROWS,COLUMNS of each picture that the rest of it is conditioned on, such as 14:28,0:14 for the lower left
+        quarter of 28 x 28 pixels, or :,13 for one column; may be repeated.
     missing
         A text that marks a missing value, beside the usual ones.
     split
@@ -152,11 +165,12 @@ def fit(
     asked = said(
         latent=latent, likelihood=likelihood, binarize=binarize, prior=prior, posterior=posterior, objective=objective,
         epochs=epochs, steps=steps, batch=batch, learning_rate=learning_rate, by=by, warm_up=warm_up, cycles=cycles,
-        patience=patience, seed=seed, precision=precision, compile=compile or None,
+        patience=patience, seed=seed, precision=precision, compile=compile or None, labels=labels,
+        learn_label=learn_label or None,
     )  # fmt: skip
     about: dict[str, Any] = {
-        "column": column, "ignore": ignore, "label": label, "missing": missing, "split": split, "schema": schema,
-        "resize": resize, "features": features,
+        "column": column, "ignore": ignore, "label": label, "given": given, "given_part": given_part,
+        "missing": missing, "split": split, "schema": schema, "resize": resize, "features": features,
     }  # fmt: skip
     if resume:
         refuse_with_resume({*aim, *asked, *said(**about, set=set_, recipe=recipe, stream=stream or None, seeds=seeds)})

@@ -15,6 +15,8 @@ def sample(
     *,
     number: Annotated[int, Parameter(name=["--number", "-n"])] = 64,
     mean: Annotated[bool, Parameter(negative="")] = False,
+    given: Annotated[list[str] | None, Parameter(negative="")] = None,
+    rows: str | None = None,
     output: Output = None,
     engine: Engine = "process",
     seed: Seed = 0,
@@ -33,10 +35,16 @@ def sample(
         How many.
     mean
         Show the centre of p(x|z) for each drawn z, instead of a draw from it.
+    given
+        NAME=VALUE of a conditional model, for every field it is conditioned on; may be repeated. What is given in
+        training rows, drawn by the seed, when left out.
+    rows
+        Rows of the run's own data that what is given is taken from in turn, counted from 1, such as 3,8.
     output
         .png for pictures; .csv, .csv.gz, .parquet or .npz for any data. figures/samples.* in the run when left out. A
         folder, a name without an ending, gets .parquet files of a million rows; those that are there are left alone.
     """
+    from vael.cli.options import row_numbers, values
     from vael.cli.show import say, say_json
     from vael.cli.write import default_output, in_bulk, in_one_file, write
     from vael.runs import load
@@ -47,7 +55,8 @@ def sample(
         return in_bulk(run, tasks, output, engine=engine, device=device, json=json)
     in_one_file(engine)
     found = load(run, device=device)
-    columns = found.sample(number, seed=seed, mean=mean)
+    said = values(given, "--given") if given else None
+    columns = found.sample(number, seed=seed, mean=mean, given=said, rows=row_numbers(rows) if rows else None)
     path = write(output or default_output(found, "samples"), columns, found.schema)
     say(f"wrote       {path} ({number} {'means' if mean else 'draws'}, seed {seed})")
     if json:

@@ -122,7 +122,8 @@ class Watcher:
         best = (
             ""
             if outcome.best is None
-            else f"; best validation −ELBO {-outcome.best:.2f} nats at step {outcome.best_step}"
+            else f"; best validation {'−ELBO' if outcome.rated else 'objective'} "
+            f"{-outcome.best if outcome.rated else outcome.best:.2f} nats at step {outcome.best_step}"
         )
         name = f"{event['run']}: " if "run" in event else ""
         self.leader = None
@@ -135,6 +136,9 @@ def progress_line(line: dict[str, Any], steps: int, seconds_per_step: float) -> 
     found = line[where]
     left = (steps - line["step"]) * seconds_per_step
     speed = line["examples"] / line["step"] / seconds_per_step if seconds_per_step > 0 else 0.0
+    if found["elbo"] is None:
+        told = f"objective {found['objective']:.2f}, distortion {found['distortion']:.2f} nats"
+        return f"step {line['step']:>6}/{steps}  {where} {told}  {speed:,.0f} examples/s  {left:.0f} s left"
     return (
         f"step {line['step']:>6}/{steps}  {where} −ELBO {-found['elbo']:.2f} = rate {found['rate']:.2f} + "
         f"distortion {found['distortion']:.2f} nats  {speed:,.0f} examples/s  {left:.0f} s left"

@@ -1,5 +1,6 @@
 """Columns to a file a person asked for: a sheet of pictures, or a table."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import pairwise
@@ -13,7 +14,6 @@ from vael.cli.show import note, say, say_json
 from vael.data.outputs import grey_levels, is_picture, picture_sheet, write_columns
 from vael.data.schema import Schema
 from vael.errors import RecipeError
-from vael.evaluation import NO_DENSITY
 from vael.files import write_bytes
 from vael.runs import Run
 
@@ -58,8 +58,8 @@ def tell_bulk(run: Run, verb: str, done: "Done", output: Path) -> dict[str, Any]
     if verb == "evaluate" and done.outputs:
         found = summary(done.outputs)
         for name, label in {"elbo": "ELBO", "rate": "rate", "distortion": "distortion", "log_px": "log p(x)"}.items():
-            none = name == "log_px" and not run.model.likelihood.has_density()
-            say(f"{label:<12}" + (f"none: {NO_DENSITY}" if none else f"{found[name]} nats per example"))
+            none = name != "distortion" and not math.isfinite(found[name].value)
+            say(f"{label:<12}" + (f"none: {run.model.lacking}" if none else f"{found[name]} nats per example"))
         told |= {name: asdict(number) for name, number in found.items()}
     return told
 

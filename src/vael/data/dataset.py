@@ -14,11 +14,14 @@ from torch import Tensor
 from vael.data.batch import Batch
 from vael.data.blocks import Blocks
 from vael.data.frame import Frame
+from vael.data.given import encode_given, fitted, part_weight
 from vael.data.schema import Field, Schema
 from vael.data.splits import split_rows
 from vael.data.transforms import fit_view, log_jacobian, to_model, to_user
 from vael.errors import DataError, ShapeError
 from vael.noise import stream
+
+HELD = ("x", "index", "log_jacobian", "observed", "label", "given")  # what a split holds of each example
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Split:
         where `dynamic`.
     observed: `(N, F)` booleans, or None when nothing is missing.
     label: `(N,)` int64 codes, −1 where unknown, or None.
+    given: `(N, C)` what each is conditioned on, or None.
+    part: `(F,)` weights of the numbers of x that are given too, and not scored, 0 for the rest; or None.
     index: `(N,)` int64, each example's row in its source.
     log_jacobian: `(N,)` float64 nats to add to a log-density of x to make it one of the user's own values.
     """
@@ -38,6 +43,8 @@ class Split:
     log_jacobian: Tensor
     observed: Tensor | None = None
     label: Tensor | None = None
+    given: Tensor | None = None
+    part: Tensor | None = None
     divisor: float = 1.0
     dynamic: bool = False
 
@@ -59,19 +66,15 @@ class Split:
 
     def rows(self, chosen: Tensor) -> "Split":
         """The split with only the `chosen` `(n,)` positions."""
-        pick: dict[str, Any] = {
-            name: None if (held := getattr(self, name)) is None else held[chosen]
-            for name in ("x", "index", "log_jacobian", "observed", "label")
-        }
+        pick: dict[str, Any] = {name: None if (held := getattr(self, name)) is None else held[chosen] for name in HELD}
         return dataclasses.replace(self, **pick)
 
     @staticmethod
     def join(pieces: Sequence["Split"]) -> "Split":
         """Pieces of one data set, one after the other."""
-        held = ("x", "index", "log_jacobian", "observed", "label")
         whole: dict[str, Any] = {
             name: None if getattr(pieces[0], name) is None else torch.cat([getattr(piece, name) for piece in pieces])
-            for name in held
+            for name in HELD
         }
         return dataclasses.replace(pieces[0], **whole)
 
@@ -93,12 +96,31 @@ class Split:
         else:
             # A cast and a product in place are both vectorised; a product that promotes on the way takes twice as long.
             seen = x if x.dtype != torch.uint8 else x.to(torch.get_default_dtype()).mul_(1.0 / self.divisor)
+        observed = None if self.observed is None else of(self.observed)
+        given = None if self.given is None else of(self.given)
+        if self.part is not None:
+            flat = seen.flatten(1)
+            pixels = flat * self.part
+            given = pixels if given is None else torch.cat([given, pixels], -1)
+            observed = (self.part == 0).expand(flat.shape)
         return Batch(
             x=seen,
-            observed=None if self.observed is None else of(self.observed),
+            observed=observed,
+            given=given,
             label=None if self.label is None else of(self.label),
             index=of(self.index),
         )
+
+    def told(self, count: int | None = None) -> Tensor | None:
+        """What its examples are conditioned on, `(N, C)`, or of the first `count`, in turn where there are fewer.
+
+        None for a split that nothing is given of. Grey values of a dynamic one are cut at one half.
+        """
+        if self.given is None and self.part is None:
+            return None
+        some = self.thresholded() if count is None else self.rows(torch.arange(count) % len(self)).thresholded()
+        pieces = [batch.given for batch in some.batches(1024)]
+        return torch.cat([piece for piece in pieces if piece is not None])
 
     def settled(self, seed: int = 0) -> "Split":
         """The split with dynamic binarisation drawn once, by (seed, row): the same pixels for every model."""
@@ -202,15 +224,46 @@ def prepare(frame: Frame, schema: Schema, *, fractions: Mapping[str, float] | No
     return Data(frame.name, frame.origin, schema, splits, fingerprint(frame), frame.notes)
 
 
+def fewer_labels(data: Data, count: int, seed: int) -> Data:
+    """The data with the labels of `count` training rows alone, as many of each class, chosen by `seed`.
+
+    The label of every other training row is −1, as if unknown; those of other splits are left, to judge by.
+    Raises DataError where there is no label with classes, or a class has too few rows.
+    """
+    train, field = data.splits["train"], data.schema.label
+    if train.label is None or field is None or not field.values:
+        raise DataError(
+            f"{data.name}: labels={count} keeps labels, and there is no column of classes: say --label NAME."
+        )
+    generator = stream(seed, purpose="labels")
+    order = torch.randperm(len(train), generator=generator)
+    kept: list[Tensor] = []
+    for code in range(len(field.values)):
+        wanted = (count * (code + 1)) // len(field.values) - (count * code) // len(field.values)
+        rows = order[train.label[order] == code]
+        if len(rows) < wanted:
+            raise DataError(
+                f"{data.name}: labels={count} asks for {wanted} rows of each class, and {field.values[code]!r} has "
+                f"{len(rows)} training rows.\n  Ask for fewer."
+            )
+        kept.append(rows[:wanted])
+    chosen = torch.cat(kept)
+    label = torch.full_like(train.label, -1)
+    label[chosen] = train.label[chosen]
+    return dataclasses.replace(data, splits={**data.splits, "train": dataclasses.replace(train, label=label)})
+
+
 def fit_views(
     schema: Schema, columns: Mapping[str, NDArray[np.generic]], rows: NDArray[np.int64] | None = None
 ) -> Schema:
     """The schema with the views of what is modelled fitted on `rows` of the columns, or on all."""
-    fitted = {
-        field.name: fit_view(field, columns[field.name] if rows is None else columns[field.name][rows])
-        for field in schema.modelled
+    own = {
+        field.name: (fitted if field.role == "given" else fit_view)(
+            field, columns[field.name] if rows is None else columns[field.name][rows]
+        )
+        for field in (*schema.modelled, *schema.given)
     }
-    return Schema(tuple(fitted.get(field.name, field) for field in schema))
+    return Schema(tuple(own.get(field.name, field) for field in schema))
 
 
 def nothing_to_model(frame: Frame, schema: Schema) -> DataError:
@@ -241,6 +294,7 @@ def encode(frame: Frame, schema: Schema) -> Split:
     held: dict[str, Any] = {
         "index": torch.arange(len(frame)),
         "label": None if label is None or label.name not in frame.columns else _label(label, frame),
+        "given": encode_given(frame, schema),
     }
     if not schema.is_table:
         return _array_split(frame, schema.modelled[0], **held)
@@ -339,15 +393,17 @@ def _label(field: Field, frame: Frame) -> Tensor | None:
     return torch.tensor([codes.get(value, -1) for value in frame.columns[field.name].tolist()])
 
 
-def _array_split(frame: Frame, field: Field, *, index: Tensor, label: Tensor | None) -> Split:
-    jacobian = torch.full((len(frame),), log_jacobian(field) * int(np.prod(field.shape)), dtype=torch.float64)
+def _array_split(frame: Frame, field: Field, **held: Any) -> Split:
+    held["part"] = part_weight(field)
+    scored = int(np.prod(field.shape)) if held["part"] is None else int((held["part"] == 0).sum())
+    held["log_jacobian"] = torch.full((len(frame),), log_jacobian(field) * scored, dtype=torch.float64)
     if field.kind not in ("image", "binary") or field.view == "standard":
         values = torch.from_numpy(_values(frame, field)).to(torch.float32)
-        return Split(values, index, jacobian, label=label)
+        return Split(values, **held)
     # Grey values and zeros and ones stay bytes from the source to the batch.
     own = _column(frame, field) if field.kind == "image" else np.rint(_values(frame, field))
     grey = torch.from_numpy(np.array(own, dtype=np.uint8))
-    kept = Split(grey, index, jacobian, label=label, divisor=field.scale)
+    kept = Split(grey, **held, divisor=field.scale)
     if field.view != "binary" or field.kind == "binary":
         return kept
     dynamic = dataclasses.replace(kept, divisor=float(field.levels - 1), dynamic=True)

@@ -33,11 +33,12 @@ def infer(
     kinds: Mapping[str, str] = MappingProxyType({}),
     ignore: Sequence[str] = (),
     label: Sequence[str] = (),
+    given: Sequence[str] = (),
 ) -> Schema:
     """The schema of `frame`: kind, shape, role, dtype, values, levels, resolution, missing, marks and why.
 
     kinds: The user's word on a column's kind, by name; checked against the values.
-    ignore, label: Names of columns to leave out of the model, and to keep beside it.
+    ignore, label, given: Names of columns to leave out of the model, to keep beside it, and to condition it on.
 
     View, loc, scale and binarisation are left at their defaults.
     Raises RecipeError on a column or kind that does not exist; DataError on 0 rows, on an infinity, on a hole in an
@@ -45,13 +46,15 @@ def infer(
     """
     if len(frame) == 0:
         raise DataError(f"{frame.name}: 0 rows, so there is nothing to learn from.\n  Give at least two rows.")
-    for name in (*kinds, *ignore, *label):
+    for name in (*kinds, *ignore, *label, *given):
         _known_name(frame, name)
     wanted = {name: _known_kind(name, kind) for name, kind in kinds.items()}
-    labels = (*frame.labels, *label)
+    roles: dict[str, Role] = dict.fromkeys((*frame.labels, *label), "label")
+    roles |= dict.fromkeys(given, "given")
+    roles |= dict.fromkeys(ignore, "ignored")
     return Schema(
         tuple(
-            _field(frame, name, wanted.get(name), ignored=name in ignore, label=name in labels)
+            _field(frame, name, wanted.get(name), roles.get(name, "data"), classes=name in (*frame.labels, *label))
             for name in frame.columns
         )
     )
@@ -74,19 +77,25 @@ def _did_you_mean(word: str, known: Sequence[str]) -> str:
     return f" There are: {listed}." + (f" Did you mean {near[0]!r}?" if near else "")
 
 
-def _field(frame: Frame, name: str, wanted: Kind | None, *, ignored: bool, label: bool) -> Field:
+def _field(frame: Frame, name: str, wanted: Kind | None, role: Role, *, classes: bool) -> Field:
+    """classes: Whether its values are wherever possible names of classes, as a label's are."""
     facts = Facts(frame, name)
-    role: Role = "ignored" if ignored else "label" if label else "data"
-    if not ignored and wanted is None and _is_split(frame, facts):
+    if role != "ignored" and wanted is None and _is_split(frame, facts):
         field = _complete(facts, "category", "says which rows train", "split")
     elif facts.nothing:
         field = _complete(facts, "constant", "all values are missing", "ignored")
     elif wanted is not None:
         field = _complete(facts, wanted, "as you said", role)
-    elif label:
+    elif classes:
         field = _complete(facts, *_label_kind(facts), role)
     else:
         field = _complete(facts, *(_array_kind(facts) if facts.shape else _column_kind(facts)), role)
+    if field.role == "given" and (field.shape or field.kind in ("constant", "id")):
+        what = f"an array of shape {field.shape}" if field.shape else f"of kind {field.kind} ({field.why})"
+        raise RecipeError(
+            f"{frame.name}, given {name!r}: is {what}; nothing can be conditioned on that.\n"
+            f"  Leave it out, or say what it is: --column {name}=category or {name}=real."
+        )
     return field
 
 

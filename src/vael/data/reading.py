@@ -14,7 +14,9 @@ from vael.names import closest
 
 Entry = Mapping[str, Any]  # a field of a schema file, as it was written
 
-RECORDED = ("kinds", "ignore", "label", "missing", "split", "resize", "features", "stream", "schema")
+RECORDED = (
+    "kinds", "ignore", "label", "labels", "given", "part", "missing", "split", "resize", "features", "stream", "schema",
+)  # fmt: skip
 SPLIT_KEYS = ("validation", "test", "column")
 
 
@@ -24,7 +26,9 @@ class Reading:
 
     A run keeps it, so that its own data are read again, and other data are read, as the run's were.
 
-    kinds: Kinds of columns by name. ignore, label: Columns to leave out, and to keep beside the data.
+    kinds: Kinds of columns by name. ignore, label, given: Columns to leave out, to keep beside the data, and to
+        condition on. part: Boxes of each picture to condition on, as "ROWS,COLUMNS" such as "14:28,0:14".
+    labels: How many training rows keep their label, of each class alike; the others' is as if unknown. None for all.
     missing: Further texts that mark a missing value.
     split: Shares of "validation" and "test"; under "column" the column that says which rows train, "" for none.
     resize: (width, height) in pixels that every picture is brought to, cropped around its centre first.
@@ -36,6 +40,9 @@ class Reading:
     kinds: Mapping[str, str] = field(default_factory=dict)
     ignore: tuple[str, ...] = ()
     label: tuple[str, ...] = ()
+    labels: int | None = None
+    given: tuple[str, ...] = ()
+    part: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     split: Mapping[str, float | str] = field(default_factory=dict)
     resize: tuple[int, int] | None = None
@@ -50,6 +57,9 @@ class Reading:
         kinds: Mapping[str, str] | None = None,
         ignore: str | Sequence[str] = (),
         label: str | Sequence[str] = (),
+        labels: int | None = None,
+        given: str | Sequence[str] = (),
+        part: str | Sequence[str] = (),
         missing: str | Sequence[str] = (),
         split: str | Mapping[str, float | str] | None = None,
         resize: int | str | Sequence[int] | None = None,
@@ -67,6 +77,9 @@ class Reading:
             kinds=dict(kinds or {}),
             ignore=_words(ignore),
             label=_words(label),
+            labels=None if labels is None else _count("labels", labels),
+            given=_words(given),
+            part=_words(part),
             missing=_words(missing),
             split=_split(split, fields),
             resize=None if resize is None else _size(resize),
@@ -117,7 +130,7 @@ class Reading:
     @property
     def named(self) -> set[str]:
         """Columns the person spoke of, which no choice by size drops."""
-        return {*self.kinds, *self.ignore, *self.label, self.split_column or ""}
+        return {*self.kinds, *self.ignore, *self.label, *self.given, self.split_column or ""}
 
     @property
     def picture(self) -> tuple[int, int, int] | None:
@@ -158,6 +171,12 @@ def _size(given: int | str | Sequence[int]) -> tuple[int, int]:
     if len(sides) not in (1, 2) or not all(type(side) is int and side >= 1 for side in sides):
         raise RecipeError(f"resize {given!r}: expected a side such as 64, or WIDTHxHEIGHT such as 64x48, in pixels.")
     return sides[0], sides[-1]
+
+
+def _count(name: str, given: object) -> int:
+    if type(given) is int and given >= 1:
+        return given
+    raise RecipeError(f"{name} {given!r}: expected how many, a whole number of at least 1.")
 
 
 def _features(given: int | Sequence[str]) -> int | tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from vael.errors import RecipeError
 
 Kind = Literal["binary", "image", "unit", "real", "positive", "count", "ordinal", "category", "constant", "id"]
-Role = Literal["data", "label", "split", "ignored"]
+Role = Literal["data", "given", "label", "split", "ignored"]
 View = Literal["whole", "standard", "scaled", "unit", "binary"]
 Binarization = Literal["dynamic", "static", "threshold"]
 Value = str | int | float | bool
@@ -30,7 +30,8 @@ class Field:
     """One named field: a table's column (shape `()`) or a whole array such as a picture (shape `(C, H, W)`).
 
     kind: What its values are; see docs/data.md for the rules that choose it.
-    role: "data" is modelled, "label" is kept beside it, "split" says which rows train, "ignored" is left out.
+    role: "data" is modelled, "given" is what it is conditioned on, "label" is kept beside it, "split" says which rows
+        train, "ignored" is left out.
     dtype: The source's type, which samples get back.
     values: The values of a binary, ordinal or category field in the order of their codes; of a constant its one value.
     levels: How many values a binary, ordinal, category or image field can take; 0 for the rest.
@@ -41,6 +42,7 @@ class Field:
     missing: How many values are missing; `marks` are the texts that say so.
     view: What a model sees: "whole" numbers or codes as they are, "standard" (x − loc) / scale, "scaled" x / scale,
         "unit" x with the range brought to [0, 1], "binary" zeros and ones drawn from grey values by `binarization`.
+    part: Boxes of a picture, (top, bottom, left, right) in pixels, that are given and not scored; see `data.given`.
     why: The rule that chose the kind, in words.
     """
 
@@ -62,6 +64,7 @@ class Field:
     loc: float = 0.0
     scale: float = 1.0
     binarization: Binarization | None = None
+    part: tuple[tuple[int, ...], ...] = ()
     why: str = ""
 
     @property
@@ -104,6 +107,9 @@ class Field:
 
     def describe(self) -> str:
         """The field in a line: what it is, and why."""
+        if self.role == "given":
+            levels = f", {self.levels} levels" if self.kind == "category" else ""
+            return f"given: {self.kind}{levels} ({self.why})"
         if self.role != "data":
             return f"{self.role}: {self.why}" if self.why else self.role
         parts: list[str] = [str(self.kind)]
@@ -123,6 +129,8 @@ class Field:
             parts.append(f"geometric mean {self.scale:.4g}")
         if self.binarization:
             parts.append(f"{self.binarization} binarisation")
+        if self.part:
+            parts.append("given in part")
         if self.missing:
             parts.append(f"{self.missing} missing")
         return ", ".join(parts) + (f" ({self.why})" if self.why else "")
@@ -147,6 +155,16 @@ class Schema:
     def modelled(self) -> tuple[Field, ...]:
         """The fields that have a likelihood; x holds them in this order."""
         return tuple(field for field in self.fields if field.modelled)
+
+    @property
+    def given(self) -> tuple[Field, ...]:
+        """The fields that p(x | given) is conditioned on, in the source's order."""
+        return tuple(field for field in self.fields if field.role == "given")
+
+    @property
+    def part(self) -> tuple[tuple[int, ...], ...] | None:
+        """The boxes of a picture that are given; None where none are."""
+        return next((field.part for field in self.modelled if field.part), None)
 
     @property
     def label(self) -> Field | None:
@@ -204,8 +222,10 @@ class Schema:
             unknown = set(entry) - known
             if unknown:
                 raise RecipeError(f"schema: unknown key {min(unknown)!r}. A field takes: {', '.join(sorted(known))}.")
-            tuples: dict[str, Any] = {
-                key: tuple(item) if isinstance(item, list) else item for key, item in entry.items()
-            }
+            tuples: dict[str, Any] = {key: _tuples(item) for key, item in entry.items()}
             fields.append(Field(**tuples))
         return Schema(tuple(fields))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vael.data.batch import Batch
 from vael.data.blocks import WINDOW, Blocks
-from vael.data.dataset import Data, Split, encode, fit_views, nothing_to_model
+from vael.data.dataset import HELD, Data, Split, encode, fit_views, nothing_to_model
 from vael.data.frame import Frame
 from vael.data.schema import Schema
 from vael.data.sources.groups import Group, Store
@@ -26,7 +26,6 @@ from vael.errors import DataError
 
 WINDOW_BYTES = 1 << 26  # that small blocks are joined to at most
 
-HELD = ("x", "index", "log_jacobian", "observed", "label")
 Window = tuple[int, ...]
 
 
@@ -142,7 +141,7 @@ def seen(store: Store, group: Group, schema: Schema) -> Split:
 
     Raises DataError naming file, row and value where one cannot be.
     """
-    names = [field.name for field in schema if field.role in ("data", "label")]
+    names = [field.name for field in schema if field.role in ("data", "given", "label")]
     frame = in_form(store.read(group, names), schema)
     for spec in schema:
         if spec.role == "data" and spec.kind == "constant" and spec.values and spec.name in frame.columns:

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from vael.data.frame import Frame
+from vael.data.given import boxes, part_of
 from vael.data.infer import infer
 from vael.data.reading import Entry, Reading
 from vael.data.schema import ON_A_LINE, Field, Schema
@@ -32,13 +33,20 @@ def understand(frame: Frame, reading: Reading) -> Schema:
         kinds={**source, **listed, **reading.kinds},
         ignore=[*reading.ignore, *(n for n, e in fields.items() if _role(e) == "ignored" and n not in reading.kinds)],
         label=[*reading.label, *(n for n, e in fields.items() if _role(e) == "label")],
+        given=[*reading.given, *(n for n, e in fields.items() if _role(e) == "given")],
     )
     changed: dict[str, dict[str, Any]] = {name: {"why": frame.kinds[name][1]} for name in source}
     for name in (name for name in fields if name not in reading.kinds):
         changed[name] = _refined(schema[name], fields[name], f"{reading.schema}, field {name!r}")
         if name in listed:
             changed[name]["why"] = f"as {reading.schema} says"
-    return schema.with_fields(changed)
+    if reading.part:
+        for field in schema.modelled:
+            changed.setdefault(field.name, {})["part"] = boxes(reading.part)
+    found = schema.with_fields(changed)
+    if found.part is not None:
+        part_of(found.modelled[0])  # refuse before anything is prepared
+    return found
 
 
 def _role(entry: Entry) -> str:

@@ -11,6 +11,7 @@ from vael.errors import RecipeError
 from vael.models.vae import VAE
 from vael.noise import stream
 
+SIMULATED = 2000  # that are simulated
 DRAWS = 99  # so that a rank is one of 100, and 50 % and 90 % are whole numbers of them
 BINS = 20
 
@@ -31,17 +32,18 @@ class Calibration:
     examples: int
 
 
-def calibration(model: VAE, *, examples: int = 2000, seed: int = 0) -> Calibration:
+def calibration(model: VAE, *, examples: int = SIMULATED, seed: int = 0, given: Tensor | None = None) -> Calibration:
     """Simulate z ~ p(z), x ~ p(x|z), and rank z among 99 draws of q(z|x), unit by unit.
 
     For the exact posterior every rank 0 … 99 has the same probability. The model is judged by its own data: that it
     fits yours is another question.
 
+    given: Of a conditional model, what each example is conditioned on, `(examples, C)`.
+
     Raises RecipeError for a latent that is discrete or has point masses, whose ranks are ties.
     Source: Talts et al. 2018, Validating Bayesian inference algorithms (arXiv 1804.06788).
     """
-    prior = model.prior()
-    tie = tied(prior)
+    tie = tied(model.prior(given))
     if tie is not None:
         raise RecipeError(f"calibration: {tie}; it needs a continuous latent.")
     found = []
@@ -52,10 +54,11 @@ def calibration(model: VAE, *, examples: int = 2000, seed: int = 0) -> Calibrati
             like = model.noise(1, 1, seed=seed).latents[0]
             eps = torch.randn((DRAWS + 1, len(rows), model.latent), dtype=like.dtype, generator=generator)
             eps = eps.to(like.device)
-            z = draw(prior, eps[0])
+            told = None if given is None else given[rows].to(like)
+            z = draw(model.prior(told), eps[0])
             source = stream(seed, number, purpose="calibration x", device=like.device)
-            x = model.likelihood.draw(model.likelihood(z), source).to(like.dtype)
-            found.append((draw(model.posterior(x), eps[1:]) < z).sum(0).cpu())
+            x = model.likelihood.draw(model.likelihood(z, told), source).to(like.dtype)
+            found.append((draw(model.posterior(x, told), eps[1:]) < z).sum(0).cpu())
     return of_ranks(torch.cat(found))
 
 

@@ -40,7 +40,9 @@ def course(history: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) ->
     """The course that `history` records, oldest line first, of a training with the settings `training`."""
     lines = [line for line in history if "train" in line]
     broken = [line for line in history if "not_finite" in line]
-    bounds = [(line["step"], (line.get("validation") or line["train"])["elbo"]) for line in lines]
+    judged = [(line["step"], line.get("validation") or line["train"]) for line in lines]
+    # Without a bound the objective is what was to rise.
+    bounds = [(step, found["objective"] if found["elbo"] is None else found["elbo"]) for step, found in judged]
     step = bounds[-1][0] if bounds else 0
     before = [(at, value) for at, value in bounds if at <= (1 - LAST_PART) * step] or bounds[:1]
     late = whole = None

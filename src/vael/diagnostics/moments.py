@@ -29,7 +29,7 @@ def marginal_gap(model: VAE, split: Split, *, seed: int = 0) -> float | None:
 
     None where the prior is not N(0, I), or the examples are not many more than the latents.
     """
-    if not isinstance(model.prior(), StandardGaussian) or len(split) < 4 * model.latent:
+    if model.prior.family is not StandardGaussian or len(split) < 4 * model.latent:
         return None
     with at_rest(model):
         return gaussian_kl(posterior_draws(model, split.settled(seed=0).to(model.device), draws=1, seed=seed)[0].cpu())

@@ -51,9 +51,9 @@ def decoder_noise(
         scale = likelihood.noise_scale(z).expand(likelihood.event_shape)
         squares = []
         for rows in positions(part, EXAMPLES_AT_ONCE):
-            x = part.batch(rows.to(part.x.device)).x
-            loc = likelihood.centre(likelihood(z[0, rows]))
-            squares.append(((x - loc) / scale).square().flatten(1).mean(1).cpu())
+            batch = part.batch(rows.to(part.x.device))
+            loc = likelihood.centre(likelihood(z[0, rows], batch.given))
+            squares.append(((batch.x - loc) / scale).square().flatten(1).mean(1).cpu())
         return DecoderNoise(
             scale=float(scale.double().log().mean().exp()),
             fixed=not isinstance(likelihood.scale, str),

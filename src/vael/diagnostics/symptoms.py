@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vael.data.dataset import Split
-from vael.diagnostics.calibration import Calibration, calibration, tied
+from vael.diagnostics.calibration import SIMULATED, Calibration, calibration, tied
 from vael.diagnostics.course import Course, course
 from vael.diagnostics.decoder_use import DecoderUse, decoder_use
 from vael.diagnostics.draws import at_rest, posteriors, some
@@ -105,11 +105,11 @@ def examine(
         if training is not split:
             its_elbo, its_log_px, _ = score(some(training, scored, seed))
             fit = overfitting((its_elbo, its_log_px), (elbo, log_px))
-    tie = tied(model.prior())
+    tie = "a part of x is given and no sample" if split.part is not None else tied(model.prior(split.told(1)))
     if tie is not None:
         unknown.append(f"calibration: {tie}")
     else:
-        ranks = calibration(model, seed=seed)
+        ranks = calibration(model, seed=seed, given=split.told(SIMULATED))
     noise = decoder_noise(model, split, training, seed=seed)
     if noise is None:
         unknown.append("the linear theory λ > βσ²: it needs a Gaussian likelihood with one σ and no missing values")

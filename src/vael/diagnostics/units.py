@@ -15,6 +15,8 @@ def unit_rates(q: Any, p: Any) -> Tensor | None:
 
     The numbers of a one-hot choice have a rate together and none of their own.
     """
+    if getattr(q, "drawn", p) is None:  # a chain's rates are those of draws, of which there are none
+        return None
     by_unit = find_unit_kl(type(q), type(p))
     rates = None if by_unit is None else by_unit(q, p)
     return rates if rates is not None and rates.shape[-1] == q.event_shape[-1] else None

@@ -1,5 +1,6 @@
 """A simple law pushed through invertible maps."""
 
+from copy import copy
 from typing import Any
 
 import torch
@@ -29,8 +30,6 @@ class Flow(Distribution):
 
     def __init__(self, base: Any, steps: Step) -> None:
         self.base, self.steps = base, steps
-        # Tensors, so that a copy with its parameters held still remembers none: log q of a draw is then another
-        # function of z.
         self.drawn: Tensor | None = None
         self.drawn_log_prob: Tensor | None = None
         super().__init__(base.batch_shape, base.event_shape, validate_args=False)
@@ -48,6 +47,17 @@ class Flow(Distribution):
         u, log_det = self.steps.backward(value)
         log_p: Tensor = self.base.log_prob(u) + log_det
         return log_p
+
+    def still(self) -> "Flow":
+        """The same law, no parameter of which carries a gradient.
+
+        It remembers no draws: log p of them is a function of z alone then, by the inverse.
+        """
+        base = copy(self.base)
+        for name, value in vars(self.base).items():
+            if isinstance(value, Tensor):
+                setattr(base, name, value.detach())
+        return Flow(base, self.steps.still())
 
     @property
     def mean(self) -> Tensor:

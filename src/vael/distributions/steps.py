@@ -36,7 +36,7 @@ class Step(ABC):
         return u, -self.forward(u)[1]
 
     @abstractmethod
-    def held_still(self) -> "Step":
+    def still(self) -> "Step":
         """The same map, none of whose parameters carries a gradient."""
 
     @abstractmethod
@@ -69,8 +69,8 @@ class Chain(Step):
             total = total + log_det
         return z, total
 
-    def held_still(self) -> "Chain":
-        return Chain([step.held_still() for step in self.steps])
+    def still(self) -> "Chain":
+        return Chain([step.still() for step in self.steps])
 
     def like(self) -> Tensor:
         return self.steps[0].like()
@@ -91,8 +91,8 @@ class Turned(Step):
     def backward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         return self.step.forward(z)
 
-    def held_still(self) -> "Turned":
-        return Turned(self.step.held_still())
+    def still(self) -> "Turned":
+        return Turned(self.step.still())
 
     def like(self) -> Tensor:
         return self.step.like()
@@ -125,7 +125,7 @@ class OfNetwork(Step):
         u: Tensor = self._mapped(z, "inverse")[0]
         return u
 
-    def held_still(self) -> "OfNetwork":
+    def still(self) -> "OfNetwork":
         values = {name: parameter.detach() for name, parameter in self.map.named_parameters()}
         return OfNetwork(self.map, None if self.context is None else self.context.detach(), values)
 
@@ -155,7 +155,7 @@ class Amortised(Step, ABC):
         chosen = torch.arange(self.dims, device=self.numbers.device) == self.place % self.dims
         return chosen.to(self.numbers.dtype)
 
-    def held_still(self) -> "Amortised":
+    def still(self) -> "Amortised":
         return type(self)(self.numbers.detach(), self.dims, self.place)
 
     def like(self) -> Tensor:

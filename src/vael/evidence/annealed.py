@@ -267,6 +267,8 @@ def sandwich(model: VAE, annealed: Annealed, examples: int, *, seed: int = 0) ->
 
 def simulated(model: VAE, examples: int, seed: int) -> tuple[Tensor, Tensor]:
     """`examples` draws of (z, x) from the model: z `(N, D)`, x `(N, *event)`."""
+    if model.given:
+        raise RecipeError("sandwich: simulates examples, and this model is p(x|given): there is nothing to give it.")
     like = model.noise(1, 1, seed=0).latents[0]
     eps = torch.randn((examples, model.latent), generator=stream(seed, purpose="simulated z"), dtype=like.dtype)
     was_training = model.training

@@ -73,7 +73,7 @@ def linear_gaussian(model: VAE) -> LinearGaussian | None:
     if not isinstance(likelihood, Gaussian) or likelihood.network is None or likelihood.on_grid:
         return None
     affine = affine_map(likelihood.network)
-    standard = isinstance(model.prior(), StandardGaussian)
+    standard = model.prior.family is StandardGaussian and not model.given
     if affine is None or not standard or likelihood.scale == "per_example":
         return None
     # float64: a determinant of many small scales is no matter for seven digits.

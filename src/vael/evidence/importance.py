@@ -174,7 +174,7 @@ def from_posterior(model: VAE, batch: Batch) -> LogWeights:
 
     def log_w(noise: Noise, first: int) -> Tensor:
         if not model.posterior.enumerates:
-            return model.terms_under(q, batch, noise).log_w
+            return model.terms_under(q, batch, noise).log_w_of(len(noise.latents[0]))
         (eps,) = noise.latents
         z = q.from_noise(eps)
         found: Tensor = model.log_joint(batch, z) - q.log_prob(z)

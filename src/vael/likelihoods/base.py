@@ -121,10 +121,10 @@ class Likelihood(nn.Module, ABC):
         return None
 
     def parameters_of(self, z: Tensor, given: Tensor | None = None) -> Tensor:
-        """The decoder's output `(..., P, *event)` for z `(..., D)`."""
+        """The decoder's output `(..., P, *event)` for z `(..., D)`; its input is z, and beside it what is given."""
         if self.network is None:
             raise RecipeError(f"{type(self).__name__}: has no decoder network of its own.")
-        out: Tensor = self.network(z)
+        out: Tensor = self.network(z if given is None else beside(z, given))
         return self.unpacked(out.to(z.dtype))  # products may have been in fewer digits; the law is not
 
     def unpacked(self, out: Tensor) -> Tensor:
@@ -209,6 +209,13 @@ class Likelihood(nn.Module, ABC):
     def dims(self) -> int:
         """How many features one x has."""
         return prod(self.event_shape)
+
+
+def beside(z: Tensor, given: Tensor) -> Tensor:
+    """z `(..., B, D)` and what is given, `(B, C)` or more axes, side by side: `(..., B, D + C)`."""
+    leading = torch.broadcast_shapes(z.shape[:-1], given.shape[:-1])
+    told = given.to(z.dtype)
+    return torch.cat([z.expand(*leading, z.shape[-1]), told.expand(*leading, told.shape[-1])], -1)
 
 
 def masked_mean(x: Tensor, observed: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class Bernoulli(Likelihood):
         return type(self).__module__ == __name__
 
     def scorer(self, x: Tensor, given: Tensor | None, observed: Tensor | None) -> Callable[[Tensor], Tensor]:
-        if not self.is_plain:
+        if not self.is_plain or given is not None:
             return super().scorer(x, given, observed)
 
         def logits(z: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The densities of one evaluation of a model: computed once, read by every objective and every estimate."""
 
+import math
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -70,15 +71,15 @@ class Latent:
 
 
 def detached(law: Any) -> Any:
-    """A distribution with the same parameters, none of which carries a gradient."""
+    """A distribution with the same parameters, none of which carries a gradient; one that is `still()` says how."""
+    if hasattr(law, "still"):
+        return law.still()
     still = copy(law)
     for name, value in vars(law).items():
         if isinstance(value, Tensor):
             setattr(still, name, value.detach())
         elif isinstance(value, Distribution):
             setattr(still, name, detached(value))
-        elif hasattr(value, "held_still"):  # the maps of a flow, whose parameters are a network's
-            setattr(still, name, value.held_still())
     return still
 
 
@@ -116,6 +117,14 @@ class Terms:
         for latent in self.latents:
             total = total + latent.log_p - latent.log_q
         return total
+
+    def log_w_of(self, draws: int) -> Tensor:
+        """`log_w` of each of K `draws`, `(K, B)`, where states that go with it are summed over by their measure."""
+        if not self.log_measure.dim():
+            return self.log_w
+        weighed = self.log_w + self.log_measure + math.log(draws)
+        summed: Tensor = weighed.unflatten(0, (draws, -1)).logsumexp(1)
+        return summed
 
     @cached_property
     def log_w_fixed(self) -> Tensor:
@@ -160,5 +169,7 @@ class Terms:
         """Every term by name, in the order it is computed: where a NaN is looked for."""
         found: dict[str, Tensor] = {}
         for level, latent in enumerate(self.latents):
-            found |= {f"z[{level}]": latent.z, f"rate[{level}]": latent.rate}
+            found[f"z[{level}]"] = latent.z
+            if getattr(latent.q, "has_density", True):
+                found[f"rate[{level}]"] = latent.rate
         return {**found, "log_px_z": self.log_px_z, **self.penalties}

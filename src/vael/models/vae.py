@@ -16,6 +16,7 @@ from vael.likelihoods.base import Likelihood
 from vael.models.terms import Latent, Terms
 from vael.noise import Noise, normals, stream
 from vael.posteriors.base import Posterior
+from vael.posteriors.chain import ChainPosterior
 from vael.priors.base import Prior
 
 DRAWS_PER_STREAM = 256  # an example's draws come in blocks of this many, each from a stream of its own
@@ -41,7 +42,8 @@ class VAE(nn.Module):
         self.prior, self.likelihood, self.posterior = prior, likelihood, posterior
         prior.bind(posterior, likelihood)
         posterior.bind(prior, likelihood)
-        check_support(prior.family, posterior.family)
+        for p, q in pairs_of(prior, posterior):
+            check_support(p.family, q.family)
         self.kl = find_kl(posterior.family, prior.family)
         self.unit_kl = find_unit_kl(posterior.family, prior.family)
 
@@ -53,8 +55,23 @@ class VAE(nn.Module):
     @property
     def states(self) -> int | None:
         """How many states a discrete z has; None where it is not discrete."""
-        found: int | None = getattr(self.prior(), "states", None)
+        if not getattr(self.prior.family, "discrete", False):
+            return None
+        found: int = self.prior().states
         return found
+
+    @property
+    def given(self) -> int:
+        """How many numbers the decoder is told beside z; 0 for an unconditional one, or one that does not say."""
+        inputs = getattr(self.likelihood.network, "inputs", None)
+        return max(inputs - self.latent, 0) if isinstance(inputs, int) else 0
+
+    @property
+    def lacking(self) -> str | None:
+        """Why there is no log p(x), in words, or None."""
+        if not self.posterior.has_density:
+            return "the encoder is deterministic, and q(z|x) has no density"
+        return None if self.likelihood.has_density() else "grey values under Bernoulli have no density"
 
     @property
     def parameters_count(self) -> int:
@@ -122,7 +139,10 @@ class VAE(nn.Module):
                 f"VAE: the noise has shape {tuple(eps.shape)}, expected (draws, {len(batch)}, {self.latent}) for "
                 f"{len(batch)} examples.\n  Make it with model.noise(draws, {len(batch)}, seed=…)."
             )
-        q = self.posterior(batch.x, batch.given, batch.observed)
+        if batch.label is not None and isinstance(self.posterior, ChainPosterior):
+            q = self.posterior.labelled(batch.x, batch.given, batch.observed, batch.label)
+        else:
+            q = self.posterior(batch.x, batch.given, batch.observed)
         return self.terms_under(q, batch, noise, reparameterised=reparameterised)
 
     def terms_under(self, q: Any, batch: Batch, noise: Noise, *, reparameterised: bool = True) -> Terms:
@@ -131,13 +151,23 @@ class VAE(nn.Module):
         if self.posterior.enumerates:
             z = q.every()
             log_measure = q.log_prob(z)
+        elif getattr(q, "summed", False):
+            z, log_measure = q.weighed(eps)
         else:
             z = q.from_noise(eps) if hasattr(q, "from_noise") else _foreign_draws(q, eps)
             log_measure = torch.full((), -math.log(len(eps)), dtype=z.dtype, device=z.device)
         if not reparameterised:
             z = z.detach()
         latent = Latent(q, self.prior(batch.given), z, log_measure, self.kl, self.unit_kl)
-        return Terms((latent,), self.log_px_z(batch, z), log_measure, spare=noise.spare)
+        penalties: dict[str, Tensor] = getattr(q, "penalties", {})
+        return Terms((latent,), self.log_px_z(batch, z), log_measure, penalties, noise.spare)
+
+
+def pairs_of(prior: Any, posterior: Any) -> list[tuple[Any, Any]]:
+    """Prior and posterior, level by level where both are chains."""
+    if hasattr(prior, "levels") and hasattr(posterior, "levels"):
+        return list(zip(prior.levels, posterior.levels, strict=True))
+    return [(prior, posterior)]
 
 
 def check_support(p: type[Distribution] | None, q: type[Distribution] | None) -> None:

@@ -21,9 +21,21 @@ class Rescaled(nn.Module):
         self.network, self.loc, self.scale = network, loc, scale
         self.outputs = network.outputs
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.network((x - self.loc) / self.scale)
+    @property
+    def given(self) -> int:
+        """How many numbers the network inside is told beside x."""
+        return told(self.network)
+
+    def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+        seen = (x - self.loc) / self.scale
+        out: Tensor = self.network(seen, given=given) if self.given else self.network(seen)
         return out
+
+
+def told(network: nn.Module | None) -> int:
+    """How many numbers a network is told beside x; 0 for one that takes x alone."""
+    count: int = getattr(network, "given", 0)
+    return count
 
 
 MANY = 50  # levels of a category above which a learned embedding may stand for its zeros and one
@@ -93,15 +105,21 @@ class RowFeatures(nn.Module):
             return learned
         return torch.eye(self.levels[column], dtype=dtype, device=codes.device)[codes]
 
-    def forward(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """x `(B, F)` and observed `(B, F)` booleans, or None when nothing is missing."""
+    @property
+    def given(self) -> int:
+        """How many numbers the network inside is told beside x."""
+        return told(self.network)
+
+    def forward(self, x: Tensor, observed: Tensor | None = None, given: Tensor | None = None) -> Tensor:
+        """x `(B, F)` and observed `(B, F)` booleans, or None when nothing is missing; given `(..., C)`."""
         seen = torch.ones_like(x) if observed is None else observed.to(x.dtype)
         values = x * seen
         pieces = [values.index_select(-1, self._plain), torch.log1p(values.index_select(-1, self._counts))]
         for column in self._coded:
             pieces.append(self._features(column, values[:, column].long(), x.dtype) * seen[:, column, None])
         pieces.append(seen.index_select(-1, self._holes))
-        out: Tensor = self.network(torch.cat(pieces, -1))
+        features = torch.cat(pieces, -1)
+        out: Tensor = self.network(features, given=given) if self.given else self.network(features)
         return out
 
 

@@ -1,6 +1,8 @@
 """q(z|x): what an encoder believes about the latent behind an example."""
 
 from vael.posteriors.base import EncodedPosterior, Posterior
+from vael.posteriors.chain import ChainPosterior
+from vael.posteriors.deterministic import DeterministicPosterior
 from vael.posteriors.discrete import BernoulliPosterior, CategoricalPosterior
 from vael.posteriors.exact import ComputedPosterior, EnumeratedPosterior, ExactPosterior, LinearGaussianPosterior
 from vael.posteriors.flow import FlowPosterior
@@ -13,7 +15,9 @@ from vael.posteriors.truncated import TruncatedPosterior
 __all__ = [
     "BernoulliPosterior",
     "CategoricalPosterior",
+    "ChainPosterior",
     "ComputedPosterior",
+    "DeterministicPosterior",
     "EncodedPosterior",
     "EnumeratedPosterior",
     "ExactPosterior",

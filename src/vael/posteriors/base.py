@@ -22,13 +22,15 @@ class Posterior(nn.Module, ABC):
     latent: int
     family: ClassVar[type[Distribution] | None] = None
     enumerates: bool = False
+    has_density: ClassVar[bool] = True  # without one there is no rate, no bound and no log p(x)
 
     @property
     def path(self) -> str:
         """How the bound's gradient gets to q's parameters while training.
 
         "smooth" where z is a differentiable function of noise; "relaxed" where a stand-in for z is; "none" where z
-        jumps; "all" where every state stands in for draws and is weighed by q.
+        jumps; "all" where every state stands in for draws and is weighed by q; "point" where z is one of x alone, and
+        q has no density.
         """
         return "all" if self.enumerates else "smooth"
 
@@ -91,13 +93,20 @@ class EncodedPosterior(Posterior):
             latent += 1
         return latent
 
-    def outputs_of(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """The network's outputs `(B, width)`. Raises ShapeError when they have another shape."""
+    def outputs_of(self, x: Tensor, observed: Tensor | None = None, given: Tensor | None = None) -> Tensor:
+        """The network's outputs `(..., width)`, with the leading axes of x or of what it is told, whichever are more.
+
+        Raises ShapeError when they have another shape.
+        """
         name, wanted = type(self).__name__, self.width(self.latent)
         if self.network is None:
             raise RecipeError(f"{name}: has no encoder network.")
-        masked = observed is not None and getattr(self.network, "takes_mask", False)
-        out: Tensor = self.network(x, observed) if masked else self.network(x)
+        more: dict[str, Tensor | None] = {}
+        if observed is not None and getattr(self.network, "takes_mask", False):
+            more["observed"] = observed
+        if getattr(self.network, "given", 0):
+            more["given"] = given
+        out: Tensor = self.network(x, **more)
         if out.shape[-1] != wanted:
             raise ShapeError(
                 f"{name}: the network's output has shape {tuple(out.shape)}, expected (…, {wanted}).\n"
@@ -106,4 +115,4 @@ class EncodedPosterior(Posterior):
         return out.to(x.dtype) if torch.is_autocast_enabled(x.device.type) else out
 
     def forward(self, x: Tensor, given: Tensor | None = None, observed: Tensor | None = None) -> Distribution:
-        return self.law(self.outputs_of(x, observed))
+        return self.law(self.outputs_of(x, observed, given))

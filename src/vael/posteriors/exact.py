@@ -87,7 +87,7 @@ class LinearGaussianPosterior(ExactPosterior):
     def refusal(self, prior: Prior, likelihood: Likelihood) -> str | None:
         if prior.family is not StandardGaussian:
             return f"needs the standard normal prior, got {type(prior).__name__}."
-        return not_linear_gaussian(likelihood)
+        return not_linear_gaussian(likelihood) or not_of_z_alone(likelihood, self.latent)
 
     def forward(self, x: Tensor, given: Tensor | None = None, observed: Tensor | None = None) -> FullGaussian:
         weight, bias, variance = linear_gaussian_map(self.likelihood)
@@ -140,6 +140,14 @@ def not_linear_gaussian(likelihood: Likelihood) -> str | None:
     if likelihood.scale in ("per_example", "optimal"):
         return f"needs a scale that is a number, shared or per_feature, got {likelihood.scale!r}."
     return None
+
+
+def not_of_z_alone(likelihood: Likelihood, latent: int) -> str | None:
+    """Why the decoder is no function of z alone, in words, or None."""
+    inputs = getattr(likelihood.network, "inputs", latent)
+    return (
+        None if inputs == latent else f"needs a decoder of z alone; this one has {inputs} inputs for {latent} latents."
+    )
 
 
 def linear_gaussian_map(likelihood: Likelihood) -> tuple[Tensor, Tensor, Tensor]:

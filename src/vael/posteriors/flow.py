@@ -40,7 +40,8 @@ class FlowPosterior(EncodedPosterior):
     Every kind has an inverse, so that log q is known of any z, also with its parameters held still, as `STL` and `DReG`
     want it. Of its own draws it is known from drawing them.
 
-    The rate has no closed form, so its gradient by `ELBO` has the score's noise: on the digits `STL` is worth 2 to 3 nats.
+    The rate has no closed form, and by `ELBO` its gradient has the score's noise: on the digits `STL` is worth 2 to 3
+    nats.
 
     Planar, radial, householder and sylvester maps have parameters for each x, which are outputs of the encoder; iaf and
     maf are masked networks that see `context` outputs of it. iaf draws in one pass and takes D for the density of a

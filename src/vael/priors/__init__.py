@@ -2,6 +2,8 @@
 
 from vael.priors.autoregressive import AutoregressivePrior
 from vael.priors.base import Prior
+from vael.priors.chain import ChainPrior
+from vael.priors.conditional import ConditionalPrior
 from vael.priors.discrete import BernoulliPrior, CategoricalPrior
 from vael.priors.flow import FlowPrior
 from vael.priors.gaussian import GaussianPrior
@@ -13,6 +15,8 @@ __all__ = [
     "AutoregressivePrior",
     "BernoulliPrior",
     "CategoricalPrior",
+    "ChainPrior",
+    "ConditionalPrior",
     "FlowPrior",
     "GaussianPrior",
     "MixturePrior",

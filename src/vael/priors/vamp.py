@@ -26,8 +26,8 @@ class VampPrior(Prior):
         components: C.
         event_shape: Of x; the likelihood's when left out. The pseudo-inputs are made when the prior joins a model.
 
-    Raises RecipeError for a posterior that is not read off an encoder's outputs with smooth draws, ShapeError for an
-    event_shape that is not the likelihood's.
+    Raises RecipeError for a posterior that is not read off an encoder's outputs with smooth draws, or whose encoder is
+    told what is given; ShapeError for an event_shape that is not the likelihood's.
     Source: Tomczak & Welling 2018, VAE with a VampPrior, eq. 10 (arXiv 1705.07120), there with bounds on u.
     """
 
@@ -55,6 +55,11 @@ class VampPrior(Prior):
             raise RecipeError(
                 f"VampPrior: is a mixture of an encoder's q(z|x) with smooth draws, got {type(posterior).__name__}.\n"
                 f"  Use a posterior such as gaussian, full_gaussian or flow."
+            )
+        if getattr(posterior.network, "given", 0):
+            raise RecipeError(
+                "VampPrior: its pseudo-inputs are examples without what is given, and this encoder is told of it.\n"
+                "  Use prior gaussian or conditional."
             )
         shape = torch.Size(cast(Likelihood, likelihood).event_shape)
         if self.pseudo is None:

@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from vael import applications
 from vael.data import Field, decode
 from vael.data.schema import Value
 from vael.diagnostics import Column, Distance, distance, shares
@@ -61,7 +60,7 @@ def coded(field: Field, values: NDArray[np.generic]) -> Column:
 def marginals(subject: Subject) -> list[Marginal]:
     """Every modelled column, data beside as many samples, at least 2,000."""
     count = FEWEST_SAMPLES if subject.shown is None else max(FEWEST_SAMPLES, len(subject.shown))
-    drawn = decode(applications.generate(subject.model, count, seed=subject.seed), subject.schema)
+    drawn = decode(subject.samples(count), subject.schema)
     own = subject.columns
     return [
         Marginal(field, coded(field, own[field.name]) if own else None, coded(field, drawn[field.name]))
@@ -72,7 +71,7 @@ def marginals(subject: Subject) -> list[Marginal]:
 def pooled(subject: Subject) -> Section:
     """Arrays that are neither tables nor pictures: all their numbers in one panel."""
     field, count = subject.schema.modelled[0], MOST_POOLED // subject.schema.dims + 1
-    drawn = decode(applications.generate(subject.model, count, seed=subject.seed), subject.schema)
+    drawn = decode(subject.samples(count), subject.schema)
     data = coded(field, subject.columns[field.name][:count].ravel()) if subject.columns else None
     found = Marginal(field, data, coded(field, drawn[field.name].ravel()))
     words = (

@@ -187,9 +187,9 @@ def write_name(axes: Axes, name: str, place: Floats, colour: str) -> None:
 
 def manifold(subject: Subject) -> list[Block]:
     """Decoded means on a grid of the prior's quantiles, z1 to the right and z2 upwards."""
-    prior = subject.model.prior()
-    if not is_standard(subject):
+    if not is_standard(subject) or subject.model.given:
         return []
+    prior = subject.model.prior()
     levels = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
     ends = torch.special.ndtri(levels)
     z2, z1 = torch.meshgrid(ends.flip(0), ends, indexing="ij")

@@ -74,7 +74,7 @@ def samples(subject: Subject, shades: Shades) -> Section:
     """The same draws of z, as centres of p(x|z) and as draws from it."""
     sheets = []
     for mean, title in ((True, "centres of p(x|z)"), (False, "draws from p(x|z)")):
-        x = applications.generate(subject.model, SAMPLES, seed=subject.seed, mean=mean)
+        x = subject.samples(SAMPLES, mean=mean)
         columns = decode(x, subject.schema, centres=mean)
         sheets.append(shades.sheet(shades.of(columns), f"{SAMPLES} new examples, {title}", title=title))
     caption = (

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vael import evaluation
+from vael import applications, evaluation
 from vael.data import Schema, Split, originals
+from vael.data.given import with_part
 from vael.files import Json
 from vael.models import VAE
 
@@ -67,6 +68,12 @@ class Subject:
     def shown(self) -> Split | None:
         """The examples that figures are made from; a source's rows are shuffled among splits, so the first will do."""
         return None if self.whole is None else self.whole.rows(torch.arange(min(len(self.whole), MOST_EXAMPLES)))
+
+    def samples(self, count: int, *, mean: bool = False) -> Tensor:
+        """New examples in the model's units; of a conditional model given what the shown ones are, in turn."""
+        told = None if self.shown is None else self.shown.told(count)
+        x = applications.generate(self.model, count, seed=self.seed, mean=mean, given=told)
+        return with_part(x, told, 0, self.schema)
 
     @cached_property
     def columns(self) -> dict[str, NDArray[np.generic]]:

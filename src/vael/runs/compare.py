@@ -12,7 +12,6 @@ from vael.data import Field, Split
 from vael.diagnostics import active_units
 from vael.errors import RecipeError
 from vael.evaluation import (
-    NO_DENSITY,
     Bounds,
     Evidence,
     bounds,
@@ -183,7 +182,7 @@ def in_order(split: Split) -> Split:
 
 
 def _part(run: Run, split: Split, draws: int, max_examples: int | None, budget: float, seed: int) -> Tensor:
-    if not run.model.likelihood.has_density():
+    if run.model.lacking:
         return torch.arange(len(split))
     return subset(run.model, split, chosen_estimator(run.model, draws=draws), max_examples, budget, seed)
 
@@ -200,8 +199,8 @@ def obstacle(first: Run, other: Run, its: Split, others: Split, *, own: bool) ->
         return f"it was fitted on other data ({other.recipe['data']['name']})"
     if not torch.equal(its.index.sort().values, others.index.sort().values):
         return "its split holds other rows; fit both with one --seed and one --split"
-    if first.model.likelihood.has_density() != other.model.likelihood.has_density():
-        return f"only one of them has a density; {NO_DENSITY}"
+    if (first.model.lacking is None) != (other.model.lacking is None):
+        return f"only one of them has a density; {first.model.lacking or other.model.lacking}"
     fields = {field.name: field for field in other.schema.modelled}
     missing = {field.name for field in first.schema.modelled} ^ set(fields)
     if missing:
@@ -251,8 +250,10 @@ class Scored:
 
 def measure(run: Run, split: Split, chosen: Tensor, draws: int, seed: int) -> Scored:
     """The numbers of each example, by noise that depends on (seed, row, draw) alone."""
+    if not run.model.posterior.has_density:
+        raise RecipeError(f"compare: {run.folder}: {run.model.lacking}; there is nothing to set beside a bound.")
     log_px = None
-    if run.model.likelihood.has_density():
+    if run.model.lacking is None:
         log_px = chosen_estimator(run.model, draws=draws)(run.model, split.rows(chosen), seed=seed)
     return Scored(bounds(run.model, split, seed=seed), chosen, log_px)
 

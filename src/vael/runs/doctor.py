@@ -35,7 +35,9 @@ def doctor(
         raise RecipeError(f"doctor: examples must be at least 1, for log p(x) to be estimated on, got {examples}.")
     seen = run.split_of(data, split)
     case = case_of(run.recipe, run.history, run.schema)
-    score = scoring(run.model, draws, seed) if run.model.likelihood.has_density() else None
+    if not run.model.posterior.has_density:
+        raise RecipeError(f"doctor: {run.folder}: {run.model.lacking}, and most of what is looked at is a rate.")
+    score = scoring(run.model, draws, seed) if run.model.lacking is None else None
     training = seen if data is not None or split == "train" else run.data.split("train").resident()
     found = examine(run.model, seen, training, case, score=score, draws=draws, scored=examples, seed=seed)
     return diagnose(found, case, split=(split or "test") if data is None else "given data")

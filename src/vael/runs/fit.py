@@ -78,6 +78,10 @@ def fit(
     kinds: Mapping[str, str] | None = None,
     ignore: Sequence[str] = (),
     label: Sequence[str] = (),
+    labels: int | None = None,
+    learn_label: bool = False,
+    given: Sequence[str] = (),
+    part: Sequence[str] = (),
     missing: Sequence[str] = (),
     split: str | Mapping[str, float | str] | None = None,
     resize: int | str | Sequence[int] | None = None,
@@ -102,6 +106,11 @@ def fit(
     model: A model built by hand, trained as it is.
     schema: A schema file, perhaps edited by hand, or a `Schema`: what the columns are.
     kinds, ignore, label: Overrides of the inferred schema. missing: Further texts that mark a missing value.
+    labels: How many training rows keep their label, of each class alike; all when left out. learn_label: Whether the
+        label's class is a latent that is known where the label is: a model of x and y, which classifies, from all rows
+        and the labels of some (M2).
+    given: Columns that x is conditioned on. part: Boxes of each picture that the rest is conditioned on, such as
+        "14:28,0:14" for rows 14 to 27 of columns 0 to 13.
     split: Shares of "validation" and "test"; the name of the column that says which rows train; or both, the name
         under "column".
     resize: The size that pictures are brought to: a side, "64x48" or (width, height), in pixels.
@@ -118,16 +127,16 @@ def fit(
     Raises DataError, RecipeError before training; TrainingError, Interrupted during it, the run being kept.
     """
     reading = Reading.asked(
-        kinds=kinds, ignore=ignore, label=label, missing=missing, split=split, resize=resize, features=features,
-        stream=stream, schema=schema,
+        kinds=kinds, ignore=ignore, label=label, labels=labels, given=given, part=part, missing=missing, split=split,
+        resize=resize, features=features, stream=stream, schema=schema,
     )  # fmt: skip
     check_named(output)
     watch = watch if is_first() else nothing
     source = opened(data, reading, seed)
     plan = resolve(
         source, latent=latent, likelihood=likelihood, binarize=binarize, prior=prior, posterior=posterior,
-        objective=objective, model=model, reading=reading, seed=seed, settings=settings or {}, training=training,
-        watch=watch,
+        objective=objective, model=model, learn_label=learn_label, reading=reading, seed=seed, settings=settings or {},
+        training=training, watch=watch,
     )  # fmt: skip
     device = own_device(device)
     check_device(device)
@@ -191,7 +200,7 @@ def plan_of(recipe: dict[str, Any], data: Data, modules: Mapping[str, Any] | Non
 
 def resolve(
     source: Opened | Whole, *, latent: int | None, likelihood: str | None, binarize: Binarization | None,
-    prior: str | None, posterior: str | None, objective: Objective | str | None, model: VAE | None,
+    prior: str | None, posterior: str | None, objective: Objective | str | None, model: VAE | None, learn_label: bool,
     reading: Reading, seed: int, settings: Mapping[str, Any], training: Mapping[str, Any], watch: Watch,
 ) -> Plan:  # fmt: skip
     """Every question answered: schema, likelihoods, views, splits, sizes, steps; a recipe that repeats the run."""
@@ -216,8 +225,14 @@ def resolve(
         chosen = defaults.choose(schema, likelihood)
     schema = defaults.with_views(schema, chosen, binarize)
     data = source.prepare(schema)
+    if learn_label and any(one is not None for one in (prior, posterior, model)):
+        raise RecipeError("fit: learn_label has a prior and a posterior of its own; leave out those arguments.")
     with torch.random.fork_rng(devices=[]):
-        built = model or defaults.model(data.schema, chosen, latent=latent or defaults.LATENT)
+        size = latent or defaults.LATENT
+        if learn_label:
+            built = defaults.labelled_model(data.schema, chosen, latent=size, classifier=taught(data))
+        else:
+            built = model or defaults.model(data.schema, chosen, latent=size)
     tables = {
         "format": 1,
         "seed": seed,
@@ -234,8 +249,9 @@ def resolve(
     if recipe["likelihood"] != tables["likelihood"] and "likelihood.network.outputs" not in settings:
         _fit_outputs(recipe["likelihood"], data.schema)
     _fit_classes(recipe, built.latent)
+    _fit_prior(recipe, data.schema, built.latent)
     if recipe["prior"] != tables["prior"]:
-        _fit_decoder(recipe, settings)
+        _fit_decoder(recipe, settings, defaults.given_numbers(data.schema))
     if recipe["posterior"] != tables["posterior"]:
         _fit_encoder(recipe, settings)
     steps = Training.of(recipe["training"])
@@ -253,6 +269,16 @@ def resolve(
     data = _as_scored(model, data, source)
     bounds(model, data.split("train").rows(torch.zeros(1, dtype=torch.int64)).settled())  # refuse before training
     return Plan(recipe, data, model, aim, steps, notes(data))
+
+
+def taught(data: Data) -> float:
+    """α for each known label: 0.1 N over how many are known, which makes them a tenth of all that is learned from.
+
+    Source: Kingma et al. 2014, section 3.1.2 (arXiv 1406.5298), whose α weighs the mean over the labelled rows.
+    """
+    label = data.split("train").label
+    known = 0 if label is None else int((label >= 0).sum())
+    return 0.1 * len(data.split("train")) / known if known else 0.0
 
 
 def _as_scored(model: VAE, data: Data, source: Opened | Whole) -> Data:
@@ -324,13 +350,24 @@ def _fit_classes(recipe: dict[str, Any], latent: int) -> None:
         table.update({**said, **table})
 
 
-def _fit_decoder(recipe: dict[str, Any], settings: Mapping[str, Any]) -> None:
-    """Give the decoder's innermost network as many inputs as a changed prior has numbers, where none were asked for."""
+def _fit_prior(recipe: dict[str, Any], schema: Schema, latent: int) -> None:
+    """Give a prior that depends on what is given the network that it has by default, where none was described."""
+    table = recipe["prior"]
+    if table["kind"] == "conditional" and "network" not in table:
+        table["network"] = describe(defaults.prior_network(schema, table.get("latent", latent)), "prior.network")
+        table.pop("latent", None)
+
+
+def _fit_decoder(recipe: dict[str, Any], settings: Mapping[str, Any], told: int) -> None:
+    """Give the decoder's innermost network as many inputs as a changed prior has numbers, and the `told` ones beside.
+
+    Where none were asked for.
+    """
     if recipe["prior"]["kind"] == "foreign":
         return
     table, place = innermost(recipe, "likelihood")
     if "inputs" in table and f"{place}.inputs" not in settings:
-        table["inputs"] = build(recipe["prior"], "prior").latent
+        table["inputs"] = build(recipe["prior"], "prior").latent + told
 
 
 def innermost(recipe: dict[str, Any], room: str) -> tuple[dict[str, Any], str]:

@@ -71,14 +71,14 @@ def _says_outputs(thing: object) -> bool:
 def _plain(value: object, place: str) -> Any:
     if isinstance(value, Tensor):
         return value.tolist()
-    if isinstance(value, nn.Module):
+    if isinstance(value, nn.Module) and not isinstance(value, nn.ModuleList):
         return describe(value, place)
     if isinstance(value, Part):
         told = describe(value.likelihood, place.split(".")[0])
         told.pop("event_shape", None)  # its columns say it
         return {"columns": list(value.columns), **told}
-    if isinstance(value, list | tuple):
-        return [_plain(item, place) for item in value]
+    if isinstance(value, list | tuple | nn.ModuleList):
+        return [_plain(item, f"{place}.{number}") for number, item in enumerate(value)]
     return value
 
 
@@ -113,6 +113,8 @@ def build(table: Mapping[str, Any], place: str, modules: Mapping[str, nn.Module]
 def _built(value: Any, place: str, modules: Mapping[str, nn.Module] | None) -> Any:
     if place == "likelihood.parts":
         return [_part(part, modules) for part in value]
+    if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        return [_built(item, f"{place}.{number}", modules) for number, item in enumerate(value)]
     return build(value, place, modules) if isinstance(value, Mapping) else value
 
 

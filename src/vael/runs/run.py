@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from vael import applications, evaluation
 from vael.data import Data, Frame, Reading, Schema, Split, decode, source_rows
 from vael.data import encode as encode_frame
+from vael.data.given import given_code, given_row, with_part
 from vael.data.sources import read_like
 from vael.diagnostics import Diagnosis
 from vael.errors import DamagedFile, DataError, RecipeError, WriteError
 from vael.evaluation import Evaluation, Method
 from vael.files import Json, load_json, read_bytes, save_json, sha256, write_bytes
 from vael.models import VAE
+from vael.noise import stream
+from vael.numbers import Number
+from vael.posteriors import ChainPosterior
 from vael.runs.doctor import doctor
 from vael.runs.folder import RunFolder, latest_folder
 from vael.runs.recipe import build_model
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from vael.report import Subject
 
 Columns = dict[str, NDArray[np.generic]]
+DRAWS = 100  # of z for each class, where a person says nothing
 
 
 @dataclass(repr=False)
@@ -126,17 +131,52 @@ class Run:
         """
         return doctor(self, data, split=split, draws=draws, examples=examples, seed=seed)
 
-    def sample(self, count: int, *, seed: int = 0, mean: bool = False) -> Columns:
+    def told(
+        self, count: int, given: Mapping[str, Any] | None = None, rows: Sequence[int] | None = None, *, seed: int = 0
+    ) -> Tensor | None:
+        """What `count` new examples of a conditional model are conditioned on, `(count, C)`; None of another.
+
+        given: A value for each given field, by name, the same for all examples. rows: Rows of the run's own data,
+        counted from 1, taken in turn. Neither: what is given in as many training rows, drawn by `seed`.
+        """
+        if given is not None:
+            return given_row(self.schema, given).expand(count, -1)
+        if not self.schema.given and self.schema.part is None:
+            return None
+        if rows is not None:
+            return self.rows(rows).told(count)
+        training = self.data.split("train")
+        generator = stream(seed, purpose="given")
+        return training.rows(torch.randint(len(training), (count,), generator=generator)).told()
+
+    def sample(
+        self, count: int, *, seed: int = 0, mean: bool = False, given: Mapping[str, Any] | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> Columns:  # fmt: skip
         """`count` new examples as columns of the user's own types and units; the same for the same seed.
 
         mean: The centre of p(x|z) for each drawn z, instead of a draw from it.
+        given, rows: Of a conditional model, what they are conditioned on; see `told`. Where a part of each picture is
+        given, it stands in the examples as it was given.
         """
+        code, given = self._class_of(given)
+        told = self.told(count, given, rows, seed=seed)
         whole: dict[str, NDArray[np.generic]] = {}
-        for first, x in applications.generated(self.model, count, seed=seed, mean=mean):
+        for first, x in applications.generated(self.model, count, seed=seed, mean=mean, given=told, label=code):
+            x = with_part(x, told, first, self.schema)
             for name, some in decode(x, self.schema, centres=mean).items():
                 column = whole.setdefault(name, np.empty((count, *some.shape[1:]), some.dtype))
                 column[first : first + len(some)] = some
         return whole
+
+    def _class_of(self, given: Mapping[str, Any] | None) -> tuple[int | None, Mapping[str, Any] | None]:
+        """The code of the class that `given` names for a label that is learned, and the rest of what is given."""
+        field = self.schema.label
+        learns = isinstance(self.model.posterior, ChainPosterior) and self.model.posterior.summed
+        if given is None or field is None or field.name not in given or not learns:
+            return None, given
+        code = given_code(field, given[field.name])
+        return code, {name: value for name, value in given.items() if name != field.name} or None
 
     def encode(self, data: object | None = None, *, split: str | None = None) -> NDArray[np.float64]:
         """Posterior mean of every example, `(N, D)`; the same at every call."""
@@ -146,6 +186,37 @@ class Run:
     def reconstruct(self, data: object | None = None, *, split: str | None = None) -> Columns:
         """What the model makes of every example at its posterior mean, as columns of the user's own types."""
         return decode(applications.reconstruct(self.model, self.split_of(data, split)), self.schema, centres=True)
+
+    def classify(
+        self, data: object | None = None, *, split: str | None = None, draws: int | None = None, seed: int = 0
+    ) -> tuple[Columns, Number | None]:
+        """The most probable class of every example and the probability of each, and how often it is right.
+
+        Columns: the label's own name, and p_CLASS for each of its values. draws: Of z for each class; 0 for what the
+        classifier q(y|x) of a run that learns its label says. The accuracy is over examples whose class is known; None
+        where none is.
+        Raises RecipeError for a run that knows of no classes.
+        """
+        learns = isinstance(self.model.posterior, ChainPosterior) and self.model.posterior.summed
+        field, part, shares = self.schema.label, self.split_of(data, split), None
+        if not learns:
+            applications.check_one_category(self.schema)
+            field = self.schema.given[0]
+            own, _ = self._splits(None)  # without the training rows at hand classes count alike
+            seen = own["train"].told() if "train" in own else None
+            shares = None if seen is None else seen[:, : field.levels].double().mean(0).clamp(min=1e-12)
+        assert field is not None
+        count = (0 if learns else DRAWS) if draws is None else draws
+        chance = applications.classify(self.model, self.schema, part, draws=count, shares=shares, seed=seed)
+        best = chance.argmax(-1)
+        columns: Columns = {field.name: np.asarray(field.values)[best.numpy()]}
+        columns |= {f"p_{value}": chance[:, code].numpy() for code, value in enumerate(field.values)}
+        told = part.told()
+        truth = part.label if learns else None if told is None else told[:, : field.levels].argmax(-1)
+        if truth is None or not bool((truth >= 0).any()):
+            return columns, None
+        known = truth.cpu() >= 0
+        return columns, Number.of((best == truth.cpu())[known].double())
 
     def rows(self, numbers: Sequence[int], data: object | None = None) -> Split:
         """Single rows of the run's own data, or of other `data`, counted from 1 in their source, in that order.

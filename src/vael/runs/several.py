@@ -71,6 +71,8 @@ def spread(runs: Sequence[Run]) -> Spread:
     """How far the runs' bounds lie apart, from what their histories kept."""
     best = [[line for line in run.history if line.get("best")][-1] for run in runs]
     split = "validation" if all("validation" in line for line in best) else "train"
+    if any(line[split]["elbo"] is None for line in best):
+        raise RecipeError("seeds: the runs have no bound to compare; each tells its objective in history.jsonl.")
     elbos = torch.tensor([line[split]["elbo"] for line in best], dtype=torch.float64)
     return Spread([str(run.folder) for run in runs], split, elbos.tolist(), Number.of(elbos), float(elbos.std()))
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vael.data import Data, Frame, Reading, Schema, fingerprint, prepare
+from vael.data import Data, Frame, Reading, Schema, fewer_labels, fingerprint, prepare
 from vael.data.sources import open_groups, read, read_like
 from vael.data.sources.split import with_split
 from vael.data.sources.tables import TableGroups
@@ -19,6 +19,7 @@ class Whole:
     frame: Frame
     fractions: Mapping[str, float]
     seed: int
+    labels: int | None = None
 
     @property
     def name(self) -> str:
@@ -40,13 +41,18 @@ class Whole:
         return schema
 
     def prepare(self, schema: Schema) -> Data:
-        """Views fitted on the training rows, and every split in memory."""
-        return prepare(self.frame, schema, fractions=self.fractions, seed=self.seed)
+        """Views fitted on the training rows, every split in memory, as many labels known as there are to be."""
+        found = prepare(self.frame, schema, fractions=self.fractions, seed=self.seed)
+        return found if self.labels is None else fewer_labels(found, self.labels, self.seed)
 
 
 def opened(source: object, reading: Reading, seed: int) -> Opened | Whole:
     """`source` as `reading` asks for it. Raises DataError, and RecipeError for what streaming cannot do."""
-    return _streamed(source, reading, seed) if reading.stream else Whole(read(source, reading), reading.shares, seed)
+    return (
+        _streamed(source, reading, seed)
+        if reading.stream
+        else Whole(read(source, reading), reading.shares, seed, reading.labels)
+    )
 
 
 def opened_again(source: object, schema: Schema, reading: Reading, seed: int) -> tuple[Opened | Whole, str]:
@@ -55,7 +61,7 @@ def opened_again(source: object, schema: Schema, reading: Reading, seed: int) ->
         found = _streamed(source, reading, seed)
         return found, found.store.fingerprint
     frame = read_like(source, schema, reading)
-    return Whole(frame, reading.shares, seed), fingerprint(frame)
+    return Whole(frame, reading.shares, seed, reading.labels), fingerprint(frame)
 
 
 def _streamed(source: object, reading: Reading, seed: int) -> Opened:

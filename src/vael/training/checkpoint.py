@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from vael.errors import DamagedFile
@@ -30,6 +31,7 @@ def snapshot(engine: Engine, progress: Progress) -> tuple[dict[str, Tensor], dic
     """The run's state now, copied: weights, moments, monitors; and its counters. Asked of all ranks, alike on all."""
     engine.pool()
     tensors = {f"model.{name}": local(value).clone() for name, value in engine.model.state_dict().items()}
+    tensors |= {name: value.detach().clone() for name, value in engine.critics()}
     for moment in MOMENTS:
         for name, value in zip(engine.names, getattr(engine.adam, moment), strict=True):
             tensors[f"optimizer.{moment}.{name}"] = value.clone()
@@ -59,6 +61,9 @@ def restore(engine: Engine, tensors: dict[str, Tensor], notes: dict[str, str]) -
     else:
         for name, value in engine.model.state_dict().items():
             local(value).copy_(weights[name])
+    with torch.no_grad():
+        for name, parameter in engine.critics():
+            parameter.copy_(tensors[name])
     for moment in MOMENTS:
         for name, value in zip(engine.names, getattr(engine.adam, moment), strict=True):
             value.copy_(tensors[f"optimizer.{moment}.{name}"])

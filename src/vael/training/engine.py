@@ -29,6 +29,8 @@ from vael.training.shards import Shards, local, norm
 EAGER_STEPS = 50  # before the step is recorded: what ends soon is not worth the recording,
 PAYING_STEPS = 2000  # which takes as long as about so many steps save
 
+CRITIC = "objective."  # before the names of what an objective learns
+
 USUAL_PATHS = frozenset({"smooth", "relaxed", "all"})  # of an objective that differentiates through z
 PATHS = {
     "smooth": "draws z as a smooth function of noise.\n  Use elbo, stl, iwae or dreg",
@@ -36,6 +38,7 @@ PATHS = {
     "temperature and use score or vimco",
     "none": "draws states exactly, which passes on no gradient: the encoder would learn nothing from x.\n  Use "
     "score or vimco, or give the posterior a temperature, or enumerates = true",
+    "point": "is no law of z, so it has no rate.\n  Use reconstruction or matching, or posterior gaussian",
     "all": "takes all states in place of draws.\n  Use elbo, whose gradient is then exact, or leave out enumerates",
 }
 
@@ -51,7 +54,8 @@ def check_gradient(objective: object, posterior: Posterior) -> None:
 class Bound(nn.Module):
     """The one module that training wraps: (batch, noise) → the objective in nats per example, `(B,)`.
 
-    On the way it adds the batch's objective, rate and distortion to `monitor`, so that logging computes nothing twice.
+    Penalties that a part of the model states beside its densities are taken off, whatever the objective. On the way
+    it adds the batch's objective, rate and distortion to `monitor`, so that logging computes nothing twice.
     """
 
     monitor: Tensor
@@ -69,8 +73,11 @@ class Bound(nn.Module):
     def forward(self, batch: Batch, noise: Noise) -> Tensor:
         terms = self.terms(batch, noise)
         value = self.objective(terms)
+        for penalty in terms.penalties.values():
+            value = value - penalty
         with torch.no_grad():
-            self.monitor += torch.stack([value.detach(), terms.rate.detach(), terms.distortion.detach()]).mean(1)
+            rate = terms.rate.detach() if self.model.posterior.has_density else torch.zeros_like(value)
+            self.monitor += torch.stack([value.detach(), rate, terms.distortion.detach()]).mean(1)
         return value
 
 
@@ -125,6 +132,10 @@ class Engine:
     ) -> None:
         check_gradient(objective, model.posterior)
         check_dealt(objective, model, training, len(split), ranks)
+        if isinstance(objective, nn.Module):  # one that learns, such as an adversary
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                objective.bind(model)  # type: ignore[operator]
         self.model, self.split, self.training, self.seed, self.say = model, split, training, seed, say
         self.device, self.ranks = next(model.parameters()).device, ranks
         batch = len(split) if training.by == "em" else min(training.batch, len(split))
@@ -140,12 +151,16 @@ class Engine:
         self.rate = torch.tensor(training.learning_rate, device=self.device)
         self.learn_all_but([name for name, parameter in model.named_parameters() if not parameter.requires_grad])
         self.step, self.slowdown, self.since_reset = 0, 1.0, 0
+        self.paced = [buffer for name, buffer in self.bound.named_buffers() if name.split(".")[-1] == "progress"]
         self.jacobian = float(split.log_jacobian.mean())
         self.capture, self.eager_steps = capture, 0
 
     def learn_all_but(self, frozen: Sequence[str]) -> None:
-        """Learn every parameter of the model but those named, from moments of zero; a recorded step is forgotten."""
-        named = list(self.model.named_parameters())
+        """Learn every parameter but those named, from moments of zero; a recorded step is forgotten.
+
+        The model's parameters go by their names in it, those of an objective that learns by objective.NAME.
+        """
+        named = [*self.model.named_parameters(), *self.critics()]
         for name, parameter in named:
             parameter.requires_grad_(name not in frozen)
         self.names = [name for name, _ in named if name not in frozen]
@@ -156,6 +171,12 @@ class Engine:
         self.replay: Callable[[Look], None] | None = None
         self.adam = Adam(self.parameters, self.rate, weight_decay=decay, epsilon=epsilon)
         self.averaged: Averaged | None = None
+
+    def critics(self) -> list[tuple[str, nn.Parameter]]:
+        """The parameters of an objective that learns, by name; none of another."""
+        objective = self.bound.objective
+        own = objective.named_parameters() if isinstance(objective, nn.Module) else ()
+        return [(f"{CRITIC}{name}", parameter) for name, parameter in own]
 
     def look(self, step: int) -> Look:
         """Batch and noise of `step`: of this rank's examples."""
@@ -184,6 +205,8 @@ class Engine:
         )
         self.rate.fill_(rate * self.slowdown)
         self.share.fill_(warm_up_share(step, training.warm_up, cycle=training.cycle))
+        for progress in self.paced:
+            progress.fill_(step / training.steps)
 
     def advance(self) -> None:
         """One update, by the gradient of a batch or by expectation–maximisation over all examples."""
@@ -236,7 +259,7 @@ class Engine:
             if parameters is None:
                 value = self.bound(look.batch, look.noise)
             else:
-                values = {f"model.{name}": parameter for name, parameter in zip(self.names, taken, strict=True)}
+                values = {place(name): parameter for name, parameter in zip(self.names, taken, strict=True)}
                 value = functional_call(self.bound, values, (look.batch, look.noise))
             loss = -value.mean()
         return torch.autograd.grad(loss, taken, allow_unused=True)
@@ -336,17 +359,21 @@ class Engine:
         """Let every rank's monitor hold the mean of all."""
         self.ranks.average(self.bound.monitor)
 
-    def means(self) -> dict[str, float]:
-        """Mean objective, elbo, rate and distortion of the steps since the last call, in the user's units; one read."""
+    def means(self) -> dict[str, float | None]:
+        """Mean objective, elbo, rate and distortion of the steps since the last call, in the user's units; one read.
+
+        elbo and rate are None where q(z|x) has no density.
+        """
         self.pool()
         objective, rate, distortion = (self.bound.monitor / max(self.since_reset, 1)).tolist()
         self.bound.monitor.zero_()
         self.since_reset = 0
         distortion -= self.jacobian
+        rated = self.model.posterior.has_density
         return {
             "objective": objective + self.jacobian,
-            "elbo": -rate - distortion,
-            "rate": rate,
+            "elbo": -rate - distortion if rated else None,
+            "rate": rate if rated else None,
             "distortion": distortion,
         }
 
@@ -369,6 +396,11 @@ class Engine:
         pairs = zip(self.names, gradients, strict=True)
         bad = [name for name, gradient in pairs if gradient is not None and not torch.isfinite(gradient).all()]
         return self.ranks.first_said(f"the gradient of {bad[0]}" if bad else None)
+
+
+def place(name: str) -> str:
+    """Where a learned parameter stands in `Bound`."""
+    return name if name.startswith(CRITIC) else f"model.{name}"
 
 
 def same(found: Sequence[Tensor | None], wanted: Sequence[Tensor | None], *, exactly: bool) -> bool:

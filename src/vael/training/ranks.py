@@ -100,7 +100,7 @@ class Ranks:
                 distributed.broadcast(sent, 0)
                 tensor.detach().copy_(sent)
 
-    def means(self, part: Bounds | None) -> dict[str, float]:
+    def means(self, part: Bounds | None) -> dict[str, float | None]:
         """Mean elbo, rate and distortion of all examples; `part`: of this rank's, None where it has none."""
         if self.world == 1 and part is not None:
             return part.means
@@ -297,6 +297,8 @@ def check_dealt(objective: object, model: nn.Module, training: Training, example
         return
     if training.by == "em":
         raise RecipeError("training by em: looks at all examples in every step. Fit by one process.")
+    if not getattr(getattr(model, "posterior", None), "has_density", True):
+        raise RecipeError("ranks: a model without a bound is judged by whole batches. Fit by one process.")
     batch = min(training.batch, examples)
     if batch % ranks.world:
         near = max(ranks.world, batch - batch % ranks.world)

@@ -185,6 +185,8 @@ def check_alike(engines: Sequence[Engine]) -> None:
             raise RecipeError("together: expectation–maximisation has no gradient to batch.")
         if engine.training.compile:
             raise RecipeError("together: a compiled step is one model's; leave out --compile to train them as one.")
+        if engine.critics():
+            raise RecipeError("together: an objective that learns cannot be batched.")
         if engine.training.precision != first.training.precision or engine.names != first.names:
             raise RecipeError("together: the models differ in precision, or in which parameters are learned.")
 

@@ -45,12 +45,16 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training ended: after which step, with which best validation bound, and why."""
+    """How training ended: after which step, with which best validation bound, and why.
+
+    rated: Whether there is a bound; else `best` is the objective.
+    """
 
     step: int
     best: float | None
     best_step: int
     reason: str
+    rated: bool = True
 
 
 @dataclass
@@ -163,7 +167,7 @@ def course(member: Member, stop: threading.Event) -> Generator[None, None, Outco
         if impatient(engine, progress)
         else "all steps done"
     )
-    return Outcome(engine.step, progress.best, progress.best_step, reason)
+    return Outcome(engine.step, progress.best, progress.best_step, reason, engine.model.posterior.has_density)
 
 
 def keep(engine: Engine, keeper: Keeper, state: tuple[Tensors, dict[str, str]]) -> None:
@@ -195,10 +199,11 @@ class Validation:
             mine = split.rows(torch.arange(len(split), device=split.x.device)[engine.ranks.share(len(split))])
         return Validation(mine, fixed_noise(engine.model, mine) if len(mine) else None)
 
-    def means(self, engine: Engine) -> dict[str, float]:
-        """Mean elbo, rate and distortion over all examples of all ranks."""
+    def means(self, engine: Engine) -> dict[str, float | None]:
+        """Mean elbo, rate and distortion over all examples of all ranks; without a bound, the objective's."""
         with engine.whole():
-            found = None if self.noise is None else bounds(engine.model, self.part, noise=self.noise)
+            aim = None if engine.model.posterior.has_density else engine.bound.objective
+            found = None if self.noise is None else bounds(engine.model, self.part, noise=self.noise, objective=aim)
         return engine.ranks.means(found)
 
 
@@ -220,7 +225,7 @@ def measure(engine: Engine, validation: Validation | None, seconds: float) -> di
 def is_finite(engine: Engine, line: dict[str, Any]) -> bool:
     """Whether every number of the line and every weight is finite."""
     numbers = [*line["train"].values(), *line.get("validation", {}).values()]
-    return all(map(math.isfinite, numbers)) and is_whole(engine)
+    return all(math.isfinite(number) for number in numbers if number is not None) and is_whole(engine)
 
 
 def is_whole(engine: Engine) -> bool:
@@ -230,8 +235,14 @@ def is_whole(engine: Engine) -> bool:
 
 
 def select(engine: Engine, line: dict[str, Any], progress: Progress, keeper: Keeper) -> None:
-    """Keep the weights if their validation bound at β = 1 is the best so far, or if there is nothing to choose by."""
-    bound = line["validation"]["elbo"] if "validation" in line else None
+    """Keep the weights if their validation bound at β = 1 is the best so far, or if there is nothing to choose by.
+
+    Without a bound the validation rows' objective chooses.
+    """
+    bound = None
+    if "validation" in line:
+        rated = engine.model.posterior.has_density
+        bound = line["validation"]["elbo" if rated else "objective"]
     if bound is not None and progress.best is not None and bound <= progress.best:
         # While the rate weighs less than it should, a falling bound is the price of the warm-up and no sign of the end.
         progress.evaluations_since_best += int(float(engine.share) == 1.0)
