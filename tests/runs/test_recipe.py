@@ -60,6 +60,7 @@ from vael.posteriors import (
     ChainPosterior,
     DeterministicPosterior,
     EnumeratedPosterior,
+    FlowPosterior,
     FullGaussianPosterior,
     GaussianPosterior,
     LinearGaussianPosterior,
@@ -67,7 +68,18 @@ from vael.posteriors import (
     SpikeSlabPosterior,
     TruncatedPosterior,
 )
-from vael.priors import BernoulliPrior, CategoricalPrior, ChainPrior, ConditionalPrior, GaussianPrior, SpikeSlabPrior
+from vael.priors import (
+    AutoregressivePrior,
+    BernoulliPrior,
+    CategoricalPrior,
+    ChainPrior,
+    ConditionalPrior,
+    FlowPrior,
+    GaussianPrior,
+    MixturePrior,
+    SpikeSlabPrior,
+    VampPrior,
+)
 from vael.runs.recipe import ROOMS, build, build_model, describe, describe_model, members, with_settings
 
 
@@ -82,6 +94,10 @@ def mixed():
 REGISTER = {
     "prior": {
         "gaussian": [GaussianPrior(3)],
+        "mixture": [MixturePrior(3), MixturePrior(3, 4)],
+        "vamp": [VampPrior(3), VampPrior(3, 7, event_shape=[6])],
+        "flow": [FlowPrior(3), FlowPrior(3, "maf", transforms=2, hidden=[5])],
+        "autoregressive": [AutoregressivePrior(3), AutoregressivePrior(3, 2, hidden=[5])],
         "spike_slab": [SpikeSlabPrior(3), SpikeSlabPrior(3, 0.4, learned=True)],
         "bernoulli": [BernoulliPrior(3), BernoulliPrior(3, 0.2, learned=True)],
         "categorical": [CategoricalPrior(3), CategoricalPrior(4, groups=2, learned=True)],
@@ -128,6 +144,10 @@ REGISTER = {
     "posterior": {
         "gaussian": [GaussianPosterior(MLP((1, 2, 3), [5], 6)), GaussianPosterior(MLP(6, [5], 6), latent=3)],
         "full_gaussian": [FullGaussianPosterior(MLP(6, [5], 9))],
+        "flow": [
+            FlowPosterior(MLP(6, [5], 9 + 25), latent=3),
+            FlowPosterior(MLP(6, [5], 8), flow="iaf", transforms=2, context=2, hidden=[5]),
+        ],
         "low_rank_gaussian": [
             LowRankGaussianPosterior(MLP(6, [5], 12)),
             LowRankGaussianPosterior(MLP(6, [5], 15), latent=3, rank=3),

@@ -1,5 +1,6 @@
 """Densities torch lacks, and closed-form divergences between them."""
 
+from vael.distributions.autoregressive import AutoregressiveMixture
 from vael.distributions.bessel import bessel_ratio, log_bessel
 from vael.distributions.beta_binomial import BetaBinomial
 from vael.distributions.bits import Bits, OneHot
@@ -7,7 +8,9 @@ from vael.distributions.cells import Cells, log_end_integral, log_integral, log_
 from vael.distributions.continuous_bernoulli import ContinuousBernoulli
 from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian
 from vael.distributions.discretized_logistic import DiscretizedLogistic, discretized_logistic_log_prob
+from vael.distributions.flow import Flow
 from vael.distributions.full_gaussian import FullGaussian
+from vael.distributions.gaussian_mixture import GaussianMixture
 from vael.distributions.hamiltonian import Hamiltonian
 from vael.distributions.inflated import Inflated
 from vael.distributions.kl import closed_kl, closed_unit_kl, find_kl, find_unit_kl
@@ -22,6 +25,7 @@ from vael.distributions.minibatch import (
     stratified_weights,
     weighted_weights,
 )
+from vael.distributions.mixture import Mixture
 from vael.distributions.precise import PreciseBeta, PreciseGamma, PreciseNegativeBinomial, PrecisePoisson
 from vael.distributions.product import Product
 from vael.distributions.reparameterised_mixture import ReparameterisedMixture
@@ -31,18 +35,22 @@ from vael.distributions.von_mises_fisher import VonMisesFisher
 from vael.distributions.wrapped_normal import WrappedNormal
 
 __all__ = [
+    "AutoregressiveMixture",
     "BetaBinomial",
     "Bits",
     "Cells",
     "ContinuousBernoulli",
     "DiagonalGaussian",
     "DiscretizedLogistic",
+    "Flow",
     "FullGaussian",
+    "GaussianMixture",
     "Hamiltonian",
     "Inflated",
     "Listed",
     "LogisticMixture",
     "LowRankGaussian",
+    "Mixture",
     "OneHot",
     "PreciseBeta",
     "PreciseGamma",

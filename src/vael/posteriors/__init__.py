@@ -5,6 +5,7 @@ from vael.posteriors.chain import ChainPosterior
 from vael.posteriors.deterministic import DeterministicPosterior
 from vael.posteriors.discrete import BernoulliPosterior, CategoricalPosterior
 from vael.posteriors.exact import ComputedPosterior, EnumeratedPosterior, ExactPosterior, LinearGaussianPosterior
+from vael.posteriors.flow import FlowPosterior
 from vael.posteriors.full_gaussian import FullGaussianPosterior
 from vael.posteriors.gaussian import GaussianPosterior
 from vael.posteriors.low_rank_gaussian import LowRankGaussianPosterior
@@ -23,6 +24,7 @@ __all__ = [
     "EncodedPosterior",
     "EnumeratedPosterior",
     "ExactPosterior",
+    "FlowPosterior",
     "FullGaussianPosterior",
     "GaussianPosterior",
     "LinearGaussianPosterior",

@@ -1,22 +1,30 @@
 """p(z): what a latent is before anything is seen."""
 
+from vael.priors.autoregressive import AutoregressivePrior
 from vael.priors.base import Prior
 from vael.priors.chain import ChainPrior
 from vael.priors.conditional import ConditionalPrior
 from vael.priors.discrete import BernoulliPrior, CategoricalPrior
+from vael.priors.flow import FlowPrior
 from vael.priors.gaussian import GaussianPrior
 from vael.priors.hyperbolic import HyperbolicPrior
 from vael.priors.hyperspherical import HypersphericalPrior
+from vael.priors.mixture import MixturePrior
 from vael.priors.spike_slab import SpikeSlabPrior
+from vael.priors.vamp import VampPrior
 
 __all__ = [
+    "AutoregressivePrior",
     "BernoulliPrior",
     "CategoricalPrior",
     "ChainPrior",
     "ConditionalPrior",
+    "FlowPrior",
     "GaussianPrior",
     "HyperbolicPrior",
     "HypersphericalPrior",
+    "MixturePrior",
     "Prior",
     "SpikeSlabPrior",
+    "VampPrior",
 ]

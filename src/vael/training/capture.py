@@ -116,11 +116,11 @@ def unmoved(buffers: Iterable[Tensor]) -> Iterator[None]:
 
 
 def foreign(module: nn.Module) -> list[str]:
-    """What inside is neither vael's nor torch.nn's, by name: what it decides in Python is unknown.
+    """What inside is not vael's, torch.nn's or zuko's, by name: what it decides in Python is unknown.
 
     Looked at are modules, what is hooked to them, and the objective of a `Bound`.
     """
-    ours = ("vael.", "torch.nn.")
+    ours = ("vael.", "torch.nn.", "zuko.")
     kinds = [type(part) for part in (*module.modules(), *aims(getattr(module, "objective", None)))]
     hooked = [hook for part in module.modules() for hook in hooks(part)]
     kinds += [hook if hasattr(hook, "__qualname__") else type(hook) for hook in hooked]
