@@ -64,10 +64,10 @@ def check_value(objective: Objective, model: VAE, split: Split) -> None:
     """
     if isinstance(objective, nn.Module):
         return
-    aim, rows = told(objective, len(split)), torch.arange(2, device=split.x.device) % len(split)
+    aim, part = told(objective, len(split)), split.rows(torch.arange(2) % len(split)).settled()
     noise = model.noise(aim.draws, 2, seed=0, spare=getattr(aim, "spare", 0))
     with torch.no_grad():
-        batch = split.rows(rows).settled().batch(torch.arange(2, device=split.x.device))
+        batch = part.batch(torch.arange(2))
         aim(model.terms(batch, noise, reparameterised=getattr(aim, "reparameterised", True)))
 
 
