@@ -66,7 +66,7 @@ def test_every_recipe_that_comes_with_vael_is_whole(name):
         ("[fit]\ndata = 'iris'\n[abuot]\n", r"unknown key 'abuot'.* Did you mean 'about'"),
         (
             "[fit]\ndata = 'iris'\n[[expected]]\nfigure = 'elbo'",
-            "needs a value and its tolerance, or highest and among",
+            "needs a value and its tolerance, or highest or lowest and among",
         ),
         (
             "[fit]\ndata = 'iris'\n[[expected]]\nfigure = 'elob'\nvalue = 1.0\ntolerance = 1.0",

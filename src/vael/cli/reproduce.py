@@ -48,6 +48,8 @@ def reproduce(
         say(f"{name:<11} {', '.join(words)} nats")
     for verdict in found.verdicts:
         say(str(verdict))
+    for picture in found.pictures:
+        say(f"picture     {picture}")
     say(f"runs        {found.folder}")
     if json:
         say_json(found.to_json())

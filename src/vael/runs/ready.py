@@ -6,7 +6,8 @@
 [arms.NAME]  keyword arguments of vael.fit that take the place of those in [fit], for an experiment of several runs
 [options.NAME] default, and for each value of the option a table of arguments of vael.fit that it changes, settings
              merged; `arms` there lists the arms that are run
-[[expected]] figure, its value and tolerance; or the arm that is the highest among others; and the source;
+pictures     names of the finished pictures that are drawn from the runs; see `vael.report.demonstrations`
+[[expected]] figure, its value and tolerance; or the arm that is highest, or lowest, among others; and the source;
              when = { NAME = VALUE } where it is expected of one choice of the options alone
 """
 
@@ -48,7 +49,8 @@ class Expected:
     """A figure that a recipe should give.
 
     figure: One of MEASURED, a key of the evaluation. value, tolerance: Where it should lie; or
-    highest, among: the arm whose figure, one of COMPARED, should exceed that of each of the others.
+    highest or lowest, among: the arm whose figure, one of COMPARED, should exceed that of each of the others, or lie
+        below it.
     arm: Which arm's figure, where there are arms. source: Where the expectation comes from.
     when: The options under which it is expected.
     """
@@ -57,10 +59,16 @@ class Expected:
     value: float | None = None
     tolerance: float | None = None
     highest: str | None = None
+    lowest: str | None = None
     among: tuple[str, ...] = ()
     arm: str | None = None
     source: str = ""
     when: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def arms(self) -> list[str]:
+        """The arms it speaks of."""
+        return [arm for arm in (self.arm, self.highest, self.lowest, *self.among) if arm is not None]
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class Ready:
     evaluate: Mapping[str, Any] = field(default_factory=dict)
     arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pictures: tuple[str, ...] = ()
     expected: tuple[Expected, ...] = ()
 
     def arguments(self, arm: str | None = None) -> dict[str, Any]:
@@ -105,7 +114,7 @@ class Ready:
             arms = {arm: arms[arm] for arm in changes.pop("arms", arms)}
             fitted = merged(fitted, changes)
         met = (one for one in self.expected if all(values[name] == str(value) for name, value in one.when.items()))
-        kept = tuple(one for one in met if all(arm in arms for arm in (one.arm, one.highest, *one.among) if arm))
+        kept = tuple(one for one in met if all(arm in arms for arm in one.arms))
         return replace(self, fit=fitted, arms=arms, options={}, expected=kept)
 
 
@@ -168,6 +177,7 @@ def parse(text: str, name: str, where: str) -> Ready:
         tables.get("evaluate", {}),
         tables.get("arms", {}),
         tables.get("options", {}),
+        tuple(tables.get("pictures", ())),
         expected,
     )
 
@@ -199,7 +209,7 @@ def _refuse_unknown(where: str, table: str, given: Iterable[str], known: list[st
 
 def _expected(entry: Mapping[str, Any], where: str, tables: Mapping[str, Any]) -> Expected:
     _refuse_unknown(where, "expected", entry, [spec.name for spec in fields(Expected)])
-    known = COMPARED if "highest" in entry else MEASURED
+    known = COMPARED if {"highest", "lowest"} & set(entry) else MEASURED
     if entry.get("figure") not in known:  # before the hours of a fit, not after them
         raise RecipeError(
             f"{where}, [[expected]]: figure must be one of {', '.join(known)}, got {entry.get('figure')!r}."
@@ -207,13 +217,13 @@ def _expected(entry: Mapping[str, Any], where: str, tables: Mapping[str, Any]) -
         )
     expected = Expected(**{**entry, "among": tuple(entry.get("among", ()))})
     figure_given = expected.value is not None and expected.tolerance is not None
-    order_given = expected.highest is not None and bool(expected.among)
+    order_given = (expected.highest is None) != (expected.lowest is None) and bool(expected.among)
     if figure_given == order_given:
         raise RecipeError(
-            f"{where}, [[expected]] {expected.figure}: needs a value and its tolerance, or highest and among."
+            f"{where}, [[expected]] {expected.figure}: needs a value and its tolerance, or highest or lowest and among."
         )
     arms = list(tables.get("arms", {}))
-    for arm in [one for one in (expected.arm, expected.highest, *expected.among) if one is not None]:
+    for arm in expected.arms:
         if arm not in arms:
             raise RecipeError(f"{where}, [[expected]] {expected.figure}: no arm {arm!r}.{closest(arm, arms)}")
     if arms and figure_given and expected.arm is None:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from vael.errors import RecipeError
-from vael.evaluation import Evaluation
+from vael.evaluation import Evaluation, bounds
+from vael.files import write_bytes
+from vael.numbers import Number
 from vael.runs.compare import compare
 from vael.runs.fit import fit, nothing, resume
 from vael.runs.folder import RunFolder, next_folder
@@ -54,6 +56,7 @@ class Reproduction:
     folder: str
     measured: dict[str, dict[str, Any]]
     verdicts: tuple[Verdict, ...]
+    pictures: tuple[str, ...] = ()
 
     @property
     def met(self) -> bool:
@@ -83,12 +86,27 @@ def reproduce(
     found = {arm: run.evaluate(**ready.evaluate) for arm, run in runs.items()}
     verdicts: list[Verdict] = []
     for expected in ready.expected:
-        if expected.highest is None:
+        if expected.highest is None and expected.lowest is None:
             verdicts.append(_measured(expected, found[expected.arm]))
         else:
             verdicts += _order(expected, runs, ready)
     measured = {arm or ready.name: figures(one) for arm, one in found.items()}
-    return Reproduction(ready.name, str(folder), measured, tuple(verdicts))
+    drawn = draw(ready, {arm or ready.name: run for arm, run in runs.items()}, folder)
+    return Reproduction(ready.name, str(folder), measured, tuple(verdicts), drawn)
+
+
+def draw(ready: Ready, runs: Mapping[str, Run], folder: Path) -> tuple[str, ...]:
+    """Write the recipe's finished pictures into `folder`/figures; their paths."""
+    if not ready.pictures:
+        return ()
+    from vael.report import demonstration  # matplotlib, which no other recipe needs
+
+    subjects, paths = {arm: run.subject() for arm, run in runs.items()}, []
+    for name in ready.pictures:
+        for file, content in demonstration(name, subjects).items():
+            paths.append(str(folder / "figures" / file))
+            write_bytes(folder / "figures" / file, content)
+    return tuple(paths)
 
 
 def figures(found: Evaluation) -> dict[str, Any]:
@@ -145,15 +163,28 @@ def _measured(expected: Expected, found: Evaluation) -> Verdict:
 
 
 def _order(expected: Expected, runs: dict[str | None, Run], ready: Ready) -> list[Verdict]:
-    """By how much the highest arm exceeds each other one, with paired standard errors over the examples."""
+    """By how much the highest arm exceeds each other one, with paired standard errors over the examples.
+
+    Of the lowest one by how much it lies below.
+    """
+    sign, best = (1, expected.highest) if expected.highest is not None else (-1, expected.lowest)
     options = {key: value for key, value in ready.evaluate.items() if key in ("draws", "max_examples", "split", "seed")}
     found = []
     for other in expected.among:
-        both = compare(runs[other], runs[expected.highest], **options)
-        margin = (both.runs[1].difference or {}).get(expected.figure)
-        got = None if margin is None else margin.value
+        margin = apart(runs[other], runs[best], expected.figure, options)
+        got = None if margin is None else sign * margin.value
         met = got is not None and got > 0
         error = None if margin is None else margin.standard_error
-        name = f"{expected.highest} − {other}"
+        name = f"{best} − {other}" if sign > 0 else f"{other} − {best}"
         found.append(Verdict(expected.figure, name, 0.0, None, got, error, met, expected.source))
     return found
+
+
+def apart(first: Run, other: Run, figure: str, options: Mapping[str, Any]) -> Number | None:
+    """Mean of `other` minus `first` in a figure, with its paired standard error; None where it cannot be told."""
+    if first.model.posterior.has_density and other.model.posterior.has_density:
+        return (compare(first, other, **options).runs[1].difference or {}).get(figure)
+    if figure != "distortion":
+        return None
+    one, two = (bounds(run.model, run.split_of(None).settled()).distortion for run in (first, other))
+    return Number.of(two - one)
