@@ -1,6 +1,7 @@
 """What the latent space does, how far samples are from data, and what is wrong with a model."""
 
 from vael.diagnostics.calibration import Calibration, calibration
+from vael.diagnostics.code_use import code_perplexity, perplexity
 from vael.diagnostics.columns import Column, Distance, association, associations, distance, shares
 from vael.diagnostics.course import Course, course
 from vael.diagnostics.decoder_use import DecoderUse, decoder_use
@@ -35,6 +36,7 @@ __all__ = [
     "association",
     "associations",
     "calibration",
+    "code_perplexity",
     "course",
     "decoder_noise",
     "decoder_use",
@@ -47,6 +49,7 @@ __all__ = [
     "information",
     "marginal_gap",
     "overfitting",
+    "perplexity",
     "posterior_mean",
     "shares",
     "tradeoff",

@@ -5,11 +5,13 @@ from vael.posteriors.chain import ChainPosterior
 from vael.posteriors.deterministic import DeterministicPosterior
 from vael.posteriors.discrete import BernoulliPosterior, CategoricalPosterior
 from vael.posteriors.exact import ComputedPosterior, EnumeratedPosterior, ExactPosterior, LinearGaussianPosterior
+from vael.posteriors.finite_scalar import FiniteScalarPosterior
 from vael.posteriors.flow import FlowPosterior
 from vael.posteriors.full_gaussian import FullGaussianPosterior
 from vael.posteriors.gaussian import GaussianPosterior
 from vael.posteriors.low_rank_gaussian import LowRankGaussianPosterior
 from vael.posteriors.mixture import MixturePosterior
+from vael.posteriors.quantized import QuantizedPosterior
 from vael.posteriors.spike_slab import SpikeSlabPosterior
 from vael.posteriors.truncated import TruncatedPosterior
 from vael.posteriors.von_mises_fisher import VonMisesFisherPosterior
@@ -24,6 +26,7 @@ __all__ = [
     "EncodedPosterior",
     "EnumeratedPosterior",
     "ExactPosterior",
+    "FiniteScalarPosterior",
     "FlowPosterior",
     "FullGaussianPosterior",
     "GaussianPosterior",
@@ -31,6 +34,7 @@ __all__ = [
     "LowRankGaussianPosterior",
     "MixturePosterior",
     "Posterior",
+    "QuantizedPosterior",
     "SpikeSlabPosterior",
     "TruncatedPosterior",
     "VonMisesFisherPosterior",

@@ -3,6 +3,7 @@
 from vael.priors.autoregressive import AutoregressivePrior
 from vael.priors.base import Prior
 from vael.priors.chain import ChainPrior
+from vael.priors.codes import CodesPrior
 from vael.priors.conditional import ConditionalPrior
 from vael.priors.discrete import BernoulliPrior, CategoricalPrior
 from vael.priors.flow import FlowPrior
@@ -18,6 +19,7 @@ __all__ = [
     "BernoulliPrior",
     "CategoricalPrior",
     "ChainPrior",
+    "CodesPrior",
     "ConditionalPrior",
     "FlowPrior",
     "GaussianPrior",
