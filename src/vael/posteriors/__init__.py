@@ -9,6 +9,7 @@ from vael.posteriors.finite_scalar import FiniteScalarPosterior
 from vael.posteriors.flow import FlowPosterior
 from vael.posteriors.full_gaussian import FullGaussianPosterior
 from vael.posteriors.gaussian import GaussianPosterior
+from vael.posteriors.ladder import LadderPosterior
 from vael.posteriors.low_rank_gaussian import LowRankGaussianPosterior
 from vael.posteriors.mixture import MixturePosterior
 from vael.posteriors.quantized import QuantizedPosterior
@@ -30,6 +31,7 @@ __all__ = [
     "FlowPosterior",
     "FullGaussianPosterior",
     "GaussianPosterior",
+    "LadderPosterior",
     "LinearGaussianPosterior",
     "LowRankGaussianPosterior",
     "MixturePosterior",
