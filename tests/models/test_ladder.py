@@ -51,7 +51,7 @@ def ladder() -> VAE:
 
 
 def linear() -> tuple[VAE, np.ndarray]:
-    """z₁ ~ N(0, 1), z₂|z₁ ~ N(.8 z₁, .36), x|z ~ N(W z, .49 I), affine encoders; and the covariance of (z₁, z₂, x)."""
+    """z₁ ~ N(0, 1), z₂|z₁ ~ N(.8 z₁, .36), x|z ~ N(W z, .49 I); and the covariance of (z₁, z₂, x)."""
 
     def make() -> VAE:
         prior = ChainPrior([GaussianPrior(1), ConditionalPrior(MLP(1, [], 2))])

@@ -29,6 +29,7 @@ from vael.priors import (
     ChainPrior,
     CodesPrior,
     ConditionalPrior,
+    DiffusionPrior,
     FlowPrior,
     GaussianPrior,
     HyperbolicPrior,
@@ -118,6 +119,7 @@ def test_every_public_prior_is_under_these_laws():
     # Of what is given, and chains of others: tests/theory, tests/models.
     public = {getattr(priors, name) for name in priors.__all__} - {Prior, SpikeSlabPrior, ConditionalPrior, ChainPrior}
     public -= {CodesPrior}  # of a posterior's codes: tests/posteriors/test_quantized.py
+    public -= {DiffusionPrior}  # of a posterior's steps: tests/theory/test_diffusion.py
     assert public == {type(made(name)) for name in MEMBERS}
 
 

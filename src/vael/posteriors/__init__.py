@@ -3,6 +3,7 @@
 from vael.posteriors.base import EncodedPosterior, Posterior
 from vael.posteriors.chain import ChainPosterior
 from vael.posteriors.deterministic import DeterministicPosterior
+from vael.posteriors.diffusion import DiffusionPosterior
 from vael.posteriors.discrete import BernoulliPosterior, CategoricalPosterior
 from vael.posteriors.exact import ComputedPosterior, EnumeratedPosterior, ExactPosterior, LinearGaussianPosterior
 from vael.posteriors.finite_scalar import FiniteScalarPosterior
@@ -24,6 +25,7 @@ __all__ = [
     "ChainPosterior",
     "ComputedPosterior",
     "DeterministicPosterior",
+    "DiffusionPosterior",
     "EncodedPosterior",
     "EnumeratedPosterior",
     "ExactPosterior",

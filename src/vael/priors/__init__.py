@@ -5,6 +5,7 @@ from vael.priors.base import Prior
 from vael.priors.chain import ChainPrior
 from vael.priors.codes import CodesPrior
 from vael.priors.conditional import ConditionalPrior
+from vael.priors.diffusion import DiffusionPrior
 from vael.priors.discrete import BernoulliPrior, CategoricalPrior
 from vael.priors.flow import FlowPrior
 from vael.priors.gaussian import GaussianPrior
@@ -21,6 +22,7 @@ __all__ = [
     "ChainPrior",
     "CodesPrior",
     "ConditionalPrior",
+    "DiffusionPrior",
     "FlowPrior",
     "GaussianPrior",
     "HyperbolicPrior",
