@@ -1,6 +1,6 @@
 """Diffusion as a hierarchical VAE with a fixed encoder, by the library's own ELBO.
 
-For x ~ N(m, v) every x_t is normal, m_t = √α_t m_{t−1}, v_t = α_t v_{t−1} + β_t, and so is every step back,
+For x ~ N(m, v) every x_t is normal, with m_t = √α_t m_{t−1} and v_t = α_t v_{t−1} + β_t, and so is each step back,
 p(x_{t−1}|x_t) = N(m_{t−1} + g_t (x_t − m_t), o_t), g_t = √α_t v_{t−1} / v_t, o_t = v_{t−1} β_t / v_t. With these kernels
 
     E ELBO = −½ (log 2πv + 1) − KL(N(m_T, v_T)‖N(0, 1))
@@ -21,7 +21,7 @@ from vael import ELBO, IWAE, VAE, Noise, RecipeError
 from vael.likelihoods import Gaussian
 from vael.networks import MLP, Last
 from vael.posteriors import DiffusionPosterior, GaussianPosterior
-from vael.posteriors.diffusion import cosine_betas
+from vael.posteriors.diffusion import geometric_betas
 from vael.priors import ChainPrior, ConditionalPrior, DiffusionPrior, GaussianPrior
 from vael.runs.recipe import build_model, describe_model
 from vael.training import Engine, Training
@@ -126,33 +126,45 @@ def test_levels_of_the_encoder_are_the_steps_forward_turned_round():
     assert_close(origin[0], 0.9 * kept.sqrt(), atol=1e-9, rtol=0)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 9])
+def test_geometric_steps_add_noise_by_the_same_factor(steps):
+    kept = torch.tensor([1 - beta for beta in geometric_betas(steps, 0.01, 0.9)], dtype=F64).cumprod(0)
+    assert float(1 - kept[-1]) == pytest.approx(0.9, abs=1e-9)
+    grown = (1 - kept)[1:] / (1 - kept)[:-1]
+    assert_close(grown, torch.full_like(grown, 90 ** (1 / max(steps - 1, 1))), atol=1e-9, rtol=0)
+
+
 # ── a network for all steps ──────────────────────────────────────────────────────────────────────────────────
 
 
-def learned(steps: int = 4, variance: str = "beta", hidden: int = 8) -> VAE:
+def learned(steps: int = 4, variance: str = "beta", hidden: tuple[int, ...] = (8,)) -> VAE:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        prior = DiffusionPrior(MLP(2, [hidden], 2, activation="silu", given=3), steps, variance=variance)
-        likelihood = Gaussian(Last(MLP(2, [hidden], 2, activation="silu"), 2 * steps), scale="shared")
-        return VAE(prior, likelihood, DiffusionPosterior(2, cosine_betas(steps)))
+        prior = DiffusionPrior(MLP(2, hidden, 2, activation="silu", given=3), steps, variance=variance)
+        likelihood = Gaussian(Last(MLP(2, hidden, 2, activation="silu"), 2 * steps), scale="shared")
+        return VAE(prior, likelihood, DiffusionPosterior(2, geometric_betas(steps)))
 
 
-@pytest.mark.parametrize("variance", ["beta", "posterior"])
+@pytest.mark.parametrize("variance", ["beta", "posterior", "learned"])
 def test_a_step_back_is_the_papers_and_all_steps_are_one_network(variance):
-    """From z and the network alone, with scipy's order of levels: x_4, x_3, x_2, x_1."""
-    model, betas = learned(variance=variance).double(), cosine_betas(4)
+    """From z = (x_4, x_3, x_2, x_1) and the network alone."""
+    model, betas = learned(variance=variance).double(), geometric_betas(4)
+    if variance == "learned":
+        model.prior.wider.data.copy_(torch.tensor([0.1, -0.2, 0.3], dtype=F64))
     z = torch.randn(3, 8, dtype=F64, generator=torch.Generator().manual_seed(0))
     log_p = torch.distributions.Normal(0, 1).log_prob(z[:, :2].double()).sum(-1)
     for place, t in enumerate((4, 3, 2)):
         noisy, cleaner = z[:, 2 * place : 2 * place + 2], z[:, 2 * place + 2 : 2 * place + 4]
         kept, before = math.prod(1 - b for b in betas[:t]), math.prod(1 - b for b in betas[: t - 1])
         beta = betas[t - 1]
-        time = torch.tensor([math.cos(math.pi * k * t / 4) for k in (1, 2, 3)], dtype=F64)
+        time = torch.tensor([math.cos(math.pi * k * t / 4) for k in (1, 2, 3)]).double()
         noise = model.prior.network(noisy, given=time)
         loc = (noisy - beta / math.sqrt(1 - kept) * noise) / math.sqrt(1 - beta)
-        spread = beta if variance == "beta" else beta * (1 - before) / (1 - kept)
+        spread = beta * (1 - before) / (1 - kept) if variance == "posterior" else beta
+        if variance == "learned":
+            spread = spread * math.exp(2 * [0.1, -0.2, 0.3][t - 2])
         log_p = log_p + torch.distributions.Normal(loc, math.sqrt(spread)).log_prob(cleaner).sum(-1)
-    assert_close(model.prior().log_prob(z), log_p, atol=1e-6, rtol=0)  # times are kept in single precision
+    assert_close(model.prior().log_prob(z), log_p, atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize("objective", [ELBO(), IWAE(2)])
@@ -186,10 +198,10 @@ def log_ring(x: Tensor) -> Tensor:
 def test_trained_on_a_ring_its_bound_is_above_the_best_gaussians_and_below_the_truth():
     """Held-out points; the best Gaussian's is exact, ½ log |2πe Σ|, and the truth the ring's own density."""
     x, unseen = ring(2000, 0), ring(2000, 1)
-    model = learned(8, hidden=32).train()
-    training = Training.of({"steps": 1200, "batch": 256, "learning_rate": 5e-3})
+    model = learned(8, "learned", (64, 64)).train()
+    training = Training.of({"steps": 500, "batch": 256, "learning_rate": 1e-2})
     engine = Engine(model, ELBO(), split_of(x), training, seed=0)
-    for _ in range(1200):
+    for _ in range(500):
         engine.advance()
     with torch.no_grad():
         bound = ELBO()(model.eval().terms(unseen, model.noise(1, 2000, seed=9)))
@@ -197,7 +209,7 @@ def test_trained_on_a_ring_its_bound_is_above_the_best_gaussians_and_below_the_t
         radius = model.likelihood(drawn).mean.norm(dim=-1)
     error = float(bound.std()) / math.sqrt(2000)
     plain = -0.5 * float(torch.logdet(2 * math.pi * math.e * torch.cov(unseen.T)))
-    assert float(bound.mean()) > plain + 0.5 + 4 * error
+    assert float(bound.mean()) > plain + 0.3 + 4 * error
     assert float(bound.mean()) < float(log_ring(unseen).mean()) + 4 * error
     assert float(radius.mean()) == pytest.approx(1.1253, abs=0.1)
 
@@ -214,7 +226,10 @@ def test_trained_on_a_ring_its_bound_is_above_the_best_gaussians_and_below_the_t
         ),
         (lambda: DiffusionPrior(MLP(2, [], 2, given=1), 0), "steps must be a whole number of at least 1, got 0"),
         (lambda: DiffusionPrior(MLP(2, [], 2), 3), "needs a network with as many outputs as inputs, told the time"),
-        (lambda: DiffusionPrior(MLP(2, [], 2, given=1), 3, variance="best"), "beta or posterior, got 'best'"),
+        (
+            lambda: DiffusionPrior(MLP(2, [], 2, given=1), 3, variance="best"),
+            "one of beta, posterior, learned, got 'best'",
+        ),
         (
             lambda: DiffusionPrior(MLP(2, [], 2, given=1), 3)(),
             "takes back a posterior's steps, and belongs to no model",
@@ -223,6 +238,7 @@ def test_trained_on_a_ring_its_bound_is_above_the_best_gaussians_and_below_the_t
             lambda: DiffusionPrior(MLP(2, [], 2, given=1), 3).bind(GaussianPosterior(MLP(2, [], 12)), MLP(1, [], 1)),
             "takes back 3 steps, and GaussianPosterior makes 0",
         ),
+        (lambda: geometric_betas(3, 0.5, 0.4), "0 < least < most < 1, got 3, 0.5 and 0.4"),
         (lambda: Last(MLP(3, [], 1), 2), "its network takes 3 numbers, of 2 inputs"),
     ],
 )

@@ -29,7 +29,7 @@ class DiffusionPosterior(Posterior):
 
     Args:
         features: D, the numbers of x; z has T · D.
-        betas: β_1 … β_T, each above 0 and below 1; see `cosine_betas`.
+        betas: β_1 … β_T, each above 0 and below 1; see `geometric_betas`.
 
     Raises RecipeError for others.
     Source: Sohl-Dickstein et al. 2015 (arXiv 1503.03585); Ho, Jain & Abbeel 2020, eqs. 2–7 (arXiv 2006.11239).
@@ -83,10 +83,15 @@ def spread(loc: Tensor, variance: float) -> DiagonalGaussian:
     return DiagonalGaussian(loc, torch.full_like(loc, 0.5 * math.log(variance)))
 
 
-def cosine_betas(steps: int, offset: float = 0.008, largest: float = 0.999) -> list[float]:
-    """β_1 … β_T with ᾱ_t ∝ cos²(π/2 · (t/T + offset) / (1 + offset)), none above `largest`.
+def geometric_betas(steps: int, least: float = 0.005, most: float = 0.98) -> list[float]:
+    """β_1 … β_T with which 1 − ᾱ_t, the noise in x_t, grows by the same factor from `least` to `most`.
 
-    Source: Nichol & Dhariwal 2021, eq. 17 (arXiv 2102.09672).
+    No step then has much more to take back than another, which is worth most where there are few.
+    Raises RecipeError for less than one step, or a noise that does not grow between 0 and 1.
     """
-    kept = [math.cos(math.pi / 2 * (t / steps + offset) / (1 + offset)) ** 2 for t in range(steps + 1)]
-    return [min(1 - after / before, largest) for before, after in pairwise(kept)]
+    if steps < 1 or not 0 < least < most < 1:
+        raise RecipeError(
+            f"geometric_betas: needs at least 1 step and 0 < least < most < 1, got {steps}, {least} and {most}."
+        )
+    grown = [most] if steps == 1 else [least * (most / least) ** (t / (steps - 1)) for t in range(steps)]
+    return [1 - (1 - after) / (1 - before) for before, after in pairwise([0.0, *grown])]
