@@ -1,7 +1,7 @@
 """Diffusion as a hierarchical VAE with a fixed encoder, by the library's own ELBO.
 
 For x ~ N(m, v) every x_t is normal, with m_t = √α_t m_{t−1} and v_t = α_t v_{t−1} + β_t, and so is each step back,
-p(x_{t−1}|x_t) = N(m_{t−1} + g_t (x_t − m_t), o_t), g_t = √α_t v_{t−1} / v_t, o_t = v_{t−1} β_t / v_t. With these kernels
+p(x_{t−1}|x_t) = N(m_{t−1} + g_t (x_t − m_t), o_t), g_t = √α_t v_{t−1} / v_t, o_t = v_{t−1} β_t / v_t. With these
 
     E ELBO = −½ (log 2πv + 1) − KL(N(m_T, v_T)‖N(0, 1))
 

@@ -52,9 +52,8 @@ class DiffusionPrior(Prior):
         # by what the log scale of each step back, t = 2 … T, exceeds that of its β
         self.wider = nn.Parameter(torch.zeros(steps - 1)) if variance == "learned" else None
         turns = torch.arange(1, steps + 1).double()[:, None] * torch.arange(1, told + 1) / steps
-        self.register_buffer(
-            "times", torch.cos(math.pi * turns).to(torch.get_default_dtype()), persistent=False
-        )  # (T, told)
+        times = torch.cos(math.pi * turns).to(torch.get_default_dtype())  # (T, told)
+        self.register_buffer("times", times, persistent=False)
 
     def bind(self, posterior: nn.Module, likelihood: nn.Module) -> None:
         betas = getattr(posterior, "betas", [])
