@@ -68,7 +68,13 @@ def main() -> None:
     folder = asked.output or Path(tempfile.mkdtemp())
     run = None
     for arm in asked.arms:
-        about = {"arm": arm, "labels": asked.labels, "epochs": asked.epochs, "alpha": asked.alpha, "published": PUBLISHED[arm]}
+        about = {
+            "arm": arm,
+            "labels": asked.labels,
+            "epochs": asked.epochs,
+            "alpha": asked.alpha,
+            "published": PUBLISHED[arm],
+        }
         if arm == "supervised":
             if run is None:
                 raise SystemExit("supervised: name another arm before it, whose labels it takes.")
