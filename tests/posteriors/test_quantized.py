@@ -425,6 +425,13 @@ def test_objectives_that_need_a_density_or_a_score_are_refused(objective):
         Engine(made("quantized").float(), objective, split_of(rows().float()), Training(steps=2), seed=0)
 
 
+def test_a_plan_moves_no_code():
+    """Asking the objective about two rows, before the first step, leaves the means as they were."""
+    posterior = planned("digits", posterior="quantized", steps=2).model.posterior
+    assert torch.equal(posterior.uses, torch.ones_like(posterior.uses))
+    assert torch.equal(posterior.sums, posterior.codebook)
+
+
 def test_a_z_that_codes_do_not_divide_is_refused():
     with pytest.raises(RecipeError, match="z of 15 numbers cannot be shared out among positions of 2 numbers each"):
         planned("digits", posterior="quantized", latent=15)
