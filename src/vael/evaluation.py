@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vael.data.dataset import Split, positions
+from vael.diagnostics.code_use import code_perplexity
 from vael.diagnostics.gaps import DRAWS
 from vael.diagnostics.gaps import gaps as find_gaps
 from vael.diagnostics.units import active_units, posterior_mean, unit_rates
@@ -130,6 +131,7 @@ class Evaluation:
     bits_per_dim: float | None
     active_units: int
     rate_per_unit: list[float] | None
+    code_perplexity: list[float] | None
     sandwich: dict[str, Any] | None
     gaps: dict[str, Number] | None
     warnings: list[str]
@@ -168,6 +170,8 @@ class Evaluation:
         if self.bits_per_dim is not None:
             rows.append(("bits/dim", f"{self.bits_per_dim:.4f} per observed feature of {self.dims} (from log p(x))"))
         rows.append(("active units", f"{self.active_units} of {self.latent}"))
+        if self.code_perplexity is not None:
+            rows.append(("codes in use", f"perplexity {', '.join(f'{used:.1f}' for used in self.code_perplexity)}"))
         return rows + [("warning", text) for text in self.warnings]
 
 
@@ -251,6 +255,9 @@ def evaluate(
         )
     if units is None:
         reasons["rate_per_unit"] = "posterior and prior have no closed-form rate for each unit"
+    used = code_perplexity(model, split)
+    if used is None:
+        reasons["code_perplexity"] = "z is not made of codes"
     return Evaluation(
         split=name,
         examples=len(split),
@@ -265,6 +272,7 @@ def evaluate(
         bits_per_dim=None if evidence is None or "bits_per_dim" in reasons else bits_per_dim(-evidence.value, seen),
         active_units=active,
         rate_per_unit=None if units is None else [round(rate, 6) for rate in units.tolist()],
+        code_perplexity=used,
         sandwich=None if bracket is None else bracket.to_json(),
         gaps=None if parts is None else {name: Number.of(getattr(parts, name), DRAWS) for name in GAPS},
         warnings=[*notes, *_warnings(evidence, found, active, len(split))],

@@ -61,7 +61,8 @@ def last_line(out):
 
 NUMBERS = {
     "run", "split", "examples", "unit", "dims", "latent", "parameters", "seconds",
-    "elbo", "evidence", "rate", "distortion", "bits_per_dim", "active_units", "rate_per_unit", "warnings",
+    "elbo", "evidence", "rate", "distortion", "bits_per_dim", "active_units", "rate_per_unit", "code_perplexity",
+    "warnings",
 }  # fmt: skip
 EVIDENCE = {
     "value", "standard_error", "monte_carlo_error", "method", "bound", "draws", "examples", "effective_sample_size"

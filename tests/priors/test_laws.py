@@ -27,7 +27,9 @@ from vael.priors import (
     BernoulliPrior,
     CategoricalPrior,
     ChainPrior,
+    CodesPrior,
     ConditionalPrior,
+    DiffusionPrior,
     FlowPrior,
     GaussianPrior,
     HyperbolicPrior,
@@ -116,6 +118,8 @@ def test_every_public_prior_is_under_these_laws():
     # A mass and a density at once: see tests/distributions/test_spike_slab.py.
     # Of what is given, and chains of others: tests/theory, tests/models.
     public = {getattr(priors, name) for name in priors.__all__} - {Prior, SpikeSlabPrior, ConditionalPrior, ChainPrior}
+    public -= {CodesPrior}  # of a posterior's codes: tests/posteriors/test_quantized.py
+    public -= {DiffusionPrior}  # of a posterior's steps: tests/theory/test_diffusion.py
     assert public == {type(made(name)) for name in MEMBERS}
 
 

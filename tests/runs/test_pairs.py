@@ -16,7 +16,7 @@ from vael.runs.recipe import members
 ROWS = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
 
 # Built by hand from other members, or computed from a model that is linear or of few states.
-BY_HAND = {"chain"}
+BY_HAND = {"chain", "ladder", "diffusion"}
 PRIORS = sorted(set(members("prior")) - BY_HAND)
 POSTERIORS = sorted(set(members("posterior")) - BY_HAND)
 ENCODED = [name for name in POSTERIORS if name not in ("enumerated", "linear_gaussian", "spike_slab", "truncated")]
@@ -27,7 +27,7 @@ SURE = {
     *((prior, posterior) for prior in ("gaussian", "mixture", "vamp", "flow", "autoregressive")
       for posterior in ("gaussian", "full_gaussian", "low_rank_gaussian", "flow", "mixture")),
     ("bernoulli", "bernoulli"), ("categorical", "categorical"), ("hyperspherical", "von_mises_fisher"),
-    ("hyperbolic", "wrapped_normal"),
+    ("hyperbolic", "wrapped_normal"), ("codes", "quantized"), ("codes", "finite_scalar"),
 }  # fmt: skip
 
 
@@ -35,6 +35,10 @@ def settings_for(posterior: str, objective: str) -> dict[str, object]:
     """What a discrete posterior needs for a gradient under an objective that goes through z."""
     if posterior in ("bernoulli", "categorical") and objective not in ("score", "vimco", "wake_wake"):
         return {"posterior.temperature": 0.7}
+    if posterior == "quantized":
+        return {"posterior.size": 1, "posterior.codes": 4}
+    if posterior == "finite_scalar":
+        return {"posterior.levels": [4, 3, 3]}
     return {}
 
 
@@ -80,7 +84,7 @@ def test_a_prior_and_a_posterior(prior, posterior, tmp_path):
 def test_an_objective_and_a_posterior(objective, posterior, tmp_path):
     prior = {
         "bernoulli": "bernoulli", "categorical": "categorical", "von_mises_fisher": "hyperspherical",
-        "wrapped_normal": "hyperbolic",
+        "wrapped_normal": "hyperbolic", "quantized": "codes", "finite_scalar": "codes",
     }.get(posterior, "gaussian")  # fmt: skip
     refusal = tried(tmp_path, prior=prior, posterior=posterior, objective=objective)
     if posterior == "gaussian":

@@ -31,7 +31,7 @@ from vael.likelihoods import (
     Beta as BetaLikelihood,
 )
 from vael.models import VAE
-from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
+from vael.networks import MLP, ConvDecoder, ConvEncoder, Last, Rescaled, RowFeatures
 from vael.objectives import (
     CIWAE,
     DIP,
@@ -59,13 +59,17 @@ from vael.posteriors import (
     CategoricalPosterior,
     ChainPosterior,
     DeterministicPosterior,
+    DiffusionPosterior,
     EnumeratedPosterior,
+    FiniteScalarPosterior,
     FlowPosterior,
     FullGaussianPosterior,
     GaussianPosterior,
+    LadderPosterior,
     LinearGaussianPosterior,
     LowRankGaussianPosterior,
     MixturePosterior,
+    QuantizedPosterior,
     SpikeSlabPosterior,
     TruncatedPosterior,
     VonMisesFisherPosterior,
@@ -76,7 +80,9 @@ from vael.priors import (
     BernoulliPrior,
     CategoricalPrior,
     ChainPrior,
+    CodesPrior,
     ConditionalPrior,
+    DiffusionPrior,
     FlowPrior,
     GaussianPrior,
     HyperbolicPrior,
@@ -109,6 +115,11 @@ REGISTER = {
         "bernoulli": [BernoulliPrior(3), BernoulliPrior(3, 0.2, learned=True)],
         "categorical": [CategoricalPrior(3), CategoricalPrior(4, groups=2, learned=True)],
         "chain": [ChainPrior([GaussianPrior(2), ConditionalPrior(MLP(2, [4], 2))])],
+        "codes": [CodesPrior(3), CodesPrior(2, 8, 3, stages=2, hidden=[])],
+        "diffusion": [
+            DiffusionPrior(MLP(2, [4], 2, given=3), 4),
+            DiffusionPrior(MLP(2, [4], 2, given=1), 4, variance="learned"),
+        ],
         "conditional": [ConditionalPrior(MLP(2, [4], 6)), ConditionalPrior(latent=3)],
     },
     "likelihood": {
@@ -175,6 +186,20 @@ REGISTER = {
         "von_mises_fisher": [VonMisesFisherPosterior(MLP(6, [5], 4))],
         "wrapped_normal": [WrappedNormalPosterior(MLP(6, [5], 6), curvature=0.5)],
         "deterministic": [DeterministicPosterior(MLP(6, [5], 3))],
+        "quantized": [
+            QuantizedPosterior(MLP(6, [5], 4), positions=2),
+            QuantizedPosterior(MLP(6, [5], 3), positions=1, codes=8, size=3, stages=2, commitment=0.5, decay=0.9),
+        ],
+        "finite_scalar": [
+            FiniteScalarPosterior(MLP(6, [5], 8), positions=2),
+            FiniteScalarPosterior(MLP(6, [5], 4), positions=2, levels=[3, 4]),
+        ],
+        "ladder": [
+            LadderPosterior(
+                MLP(6, [5], 4), [GaussianPosterior(MLP(4, [], 4)), GaussianPosterior(MLP(4, [], 2, given=2))]
+            )
+        ],
+        "diffusion": [DiffusionPosterior(6, [0.1, 0.5])],
         "chain": [
             ChainPosterior([GaussianPosterior(MLP(6, [5], 4)), GaussianPosterior(MLP(6, [5], 2, given=2))]),
             ChainPosterior([CategoricalPosterior(MLP(6, [], 3), classes=3, enumerates=True)], classifier=0.5),
@@ -183,6 +208,7 @@ REGISTER = {
     "network": {
         "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2)), MLP(3, [5], 6, given=2)],
         "rescaled": [Rescaled(MLP(3, [5], 6), loc=8.0, scale=7.5)],
+        "last": [Last(MLP(2, [5], 6), 4)],
         "row_features": [
             RowFeatures(MLP(7, [5], 6), levels=[0, 3, 2, 0], counts=[3], holes=[1]),
             RowFeatures(MLP(5, [5], 6), levels=[60, 0], counts=[], holes=[], embedding=4, many=40),

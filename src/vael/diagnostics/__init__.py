@@ -1,6 +1,7 @@
 """What the latent space does, how far samples are from data, and what is wrong with a model."""
 
 from vael.diagnostics.calibration import Calibration, calibration
+from vael.diagnostics.code_use import code_perplexity, perplexity
 from vael.diagnostics.columns import Column, Distance, association, associations, distance, shares
 from vael.diagnostics.course import Course, course
 from vael.diagnostics.decoder_use import DecoderUse, decoder_use
@@ -37,6 +38,7 @@ __all__ = [
     "association",
     "associations",
     "calibration",
+    "code_perplexity",
     "course",
     "decoder_noise",
     "decoder_use",
@@ -50,6 +52,7 @@ __all__ = [
     "information",
     "marginal_gap",
     "overfitting",
+    "perplexity",
     "posterior_mean",
     "shares",
     "tradeoff",

@@ -5,6 +5,7 @@ from vael.distributions.bessel import bessel_ratio, log_bessel
 from vael.distributions.beta_binomial import BetaBinomial
 from vael.distributions.bits import Bits, OneHot
 from vael.distributions.cells import Cells, log_end_integral, log_integral, log_interval, log_sinhc
+from vael.distributions.codes import CodePoint, Codes, CodeSequence
 from vael.distributions.continuous_bernoulli import ContinuousBernoulli
 from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian
 from vael.distributions.discretized_logistic import DiscretizedLogistic, discretized_logistic_log_prob
@@ -39,6 +40,9 @@ __all__ = [
     "BetaBinomial",
     "Bits",
     "Cells",
+    "CodePoint",
+    "CodeSequence",
+    "Codes",
     "ContinuousBernoulli",
     "DiagonalGaussian",
     "DiscretizedLogistic",

@@ -42,7 +42,9 @@ class Bits(Distribution):
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012 — torch's own declaration of it
     discrete: ClassVar[bool] = True
 
-    def __init__(self, logits: Tensor, *, temperature: float | None = None, straight_through: bool = False) -> None:
+    def __init__(
+        self, logits: Tensor, *, temperature: float | Tensor | None = None, straight_through: bool = False
+    ) -> None:
         self.logits, self.temperature, self.straight_through = logits, temperature, straight_through
         super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=False)
 
@@ -108,7 +110,9 @@ class OneHot(Distribution):
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012
     discrete: ClassVar[bool] = True
 
-    def __init__(self, logits: Tensor, *, temperature: float | None = None, straight_through: bool = False) -> None:
+    def __init__(
+        self, logits: Tensor, *, temperature: float | Tensor | None = None, straight_through: bool = False
+    ) -> None:
         self.logits, self.temperature, self.straight_through = logits, temperature, straight_through
         self.groups, self.classes = logits.shape[-2:]
         super().__init__(logits.shape[:-2], Size((self.groups * self.classes,)), validate_args=False)

@@ -32,7 +32,8 @@ class Importance:
 
     In expectation a lower bound of log p(x), with variance (1/ESS − 1/K) by the delta method. Each example is encoded
     once and its weights are streamed, with noise of at most `chunk` numbers at a time, so K is bounded by patience, not
-    memory. The draws of an example depend on (seed, its row, K) alone: pieces and batches do not matter.
+    memory. The draws of an example depend on (seed, its row, K) alone: pieces and batches do not matter. Where q is
+    certain of one state, one draw is taken: log p̂ is then the bound itself, and of an error unknown.
 
     Source: Rezende, Mohamed & Wierstra 2014, appendix E; Burda et al. 2016, section 3.
     """
@@ -44,7 +45,8 @@ class Importance:
         check_count(type(self).__name__, draws=self.draws)
 
     def __call__(self, model: VAE, split: Split, *, seed: int = 0) -> Estimate:
-        return weighed(model, split, from_posterior, self.draws, self.chunk, seed, "importance")
+        draws = 1 if model.posterior.certain else self.draws
+        return weighed(model, split, from_posterior, draws, self.chunk, seed, "importance")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from vael.networks.conv import ConvDecoder, ConvEncoder
 from vael.networks.inputs import Rescaled, RowFeatures
+from vael.networks.last import Last
 from vael.networks.mlp import MLP, affine_map
 from vael.networks.shapes import as_shape
 
-__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "Rescaled", "RowFeatures", "affine_map", "as_shape"]
+__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "Last", "Rescaled", "RowFeatures", "affine_map", "as_shape"]

@@ -17,11 +17,13 @@ class Posterior(nn.Module, ABC):
     family: The distribution type `forward` returns, by which closed-form KLs are found; None if it varies.
     enumerates: Whether its law has so few states that all of them stand in for draws; then it has `every()`, the
         states `(K, 1 or B, D)`.
+    certain: Whether q(z|x) is sure of one state, so that more draws are the same one again.
     """
 
     latent: int
     family: ClassVar[type[Distribution] | None] = None
     enumerates: bool = False
+    certain: ClassVar[bool] = False
     has_density: ClassVar[bool] = True  # without one there is no rate, no bound and no log p(x)
 
     @property
@@ -29,8 +31,8 @@ class Posterior(nn.Module, ABC):
         """How the bound's gradient gets to q's parameters while training.
 
         "smooth" where z is a differentiable function of noise; "relaxed" where a stand-in for z is; "none" where z
-        jumps; "all" where every state stands in for draws and is weighed by q; "point" where z is one of x alone, and
-        q has no density.
+        jumps; "straight" where the gradient passes a jump as if there were none; "all" where every state stands in for
+        draws and is weighed by q; "point" where z is one of x alone, and q has no density.
         """
         return "all" if self.enumerates else "smooth"
 

@@ -56,7 +56,7 @@ class ChainPosterior(Posterior):
     def path(self) -> str:
         """That of the level whose draws carry the least."""
         paths = [str(level.path) for level in self.levels]
-        return next((path for path in ("none", "all", "relaxed") if path in paths), "smooth")
+        return next((path for path in ("none", "all", "straight", "relaxed") if path in paths), "smooth")
 
     def bind(self, prior: nn.Module, likelihood: nn.Module) -> None:
         """Raises RecipeError for a chain of priors whose levels have other sizes."""

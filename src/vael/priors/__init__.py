@@ -3,7 +3,9 @@
 from vael.priors.autoregressive import AutoregressivePrior
 from vael.priors.base import Prior
 from vael.priors.chain import ChainPrior
+from vael.priors.codes import CodesPrior
 from vael.priors.conditional import ConditionalPrior
+from vael.priors.diffusion import DiffusionPrior
 from vael.priors.discrete import BernoulliPrior, CategoricalPrior
 from vael.priors.flow import FlowPrior
 from vael.priors.gaussian import GaussianPrior
@@ -18,7 +20,9 @@ __all__ = [
     "BernoulliPrior",
     "CategoricalPrior",
     "ChainPrior",
+    "CodesPrior",
     "ConditionalPrior",
+    "DiffusionPrior",
     "FlowPrior",
     "GaussianPrior",
     "HyperbolicPrior",

@@ -47,6 +47,8 @@ from vael.training import (
 Watch = Callable[[dict[str, Any]], None]
 Ending = Outcome | Interrupted | TrainingError
 
+CODED = ("quantized", "finite_scalar")  # posteriors that say codes, under a prior over them
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -242,6 +244,8 @@ def resolve(
         "objective": describe(aim, "objective"),
         "training": asdict(defaults.training(data, training)),
     }
+    if prior is None and posterior is not None and posterior.replace("-", "_") in CODED:
+        prior = "codes"
     asked = {"prior": prior, "posterior": posterior, "objective": objective if isinstance(objective, str) else None}
     named = {f"{room}.kind": kind.replace("-", "_") for room, kind in asked.items() if kind is not None}
     recipe = with_settings(tables, {**named, **settings})
@@ -250,6 +254,7 @@ def resolve(
     if recipe["likelihood"] != tables["likelihood"] and "likelihood.network.outputs" not in settings:
         _fit_outputs(recipe["likelihood"], data.schema)
     _fit_classes(recipe, built.latent)
+    _fit_codes(recipe, built.latent)
     _fit_prior(recipe, data.schema, built.latent)
     if recipe["prior"] != tables["prior"]:
         _fit_decoder(recipe, settings, defaults.given_numbers(data.schema))
@@ -351,6 +356,39 @@ def _fit_classes(recipe: dict[str, Any], latent: int) -> None:
         said["classes"] = latent // groups
     for table in tables:
         table.update({**said, **table})
+
+
+def _fit_codes(recipe: dict[str, Any], latent: int) -> None:
+    """Let prior and posterior have the same codes, and as many positions as z was to have numbers for.
+
+    Raises RecipeError where a code's numbers do not divide z.
+    """
+    tables = [recipe[room] for room in ("posterior", "prior") if recipe[room]["kind"] in (*CODED, "codes")]
+    if not tables:
+        return
+    known = ("positions", "codes", "size", "stages")
+    said = {key: table[key] for key in known for table in tables if key in table}
+    if recipe["posterior"]["kind"] in CODED and "positions" not in said:
+        table = {key: value for key, value in recipe["posterior"].items() if key != "network"}
+        one = build({**table, "positions": 1, **({} if table["kind"] == "finite_scalar" else said)}, "posterior").latent
+        if latent % one:
+            raise RecipeError(
+                f"fit: z of {latent} numbers cannot be shared out among positions of {one} numbers each.\n"
+                f"  Give a latent that they divide, or --set posterior.positions=NUMBER."
+            )
+        said["positions"] = latent // one
+    for table in tables:
+        taken = {key: value for key, value in said.items() if takes_of(table, key)}
+        table.update({**taken, **table})
+    if recipe["posterior"]["kind"] == "finite_scalar" and recipe["prior"]["kind"] == "codes":
+        table = {key: value for key, value in recipe["posterior"].items() if key != "network"}
+        member = build(table, "posterior")
+        recipe["prior"].update({"codes": member.codes, "size": member.size, **recipe["prior"]})
+
+
+def takes_of(table: Mapping[str, Any], key: str) -> bool:
+    """Whether the prior or posterior that a table describes takes an argument of that name."""
+    return takes("prior" if table["kind"] == "codes" else "posterior", str(table["kind"]), key)
 
 
 def _fit_prior(recipe: dict[str, Any], schema: Schema, latent: int) -> None:

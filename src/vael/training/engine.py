@@ -31,13 +31,14 @@ PAYING_STEPS = 2000  # which takes as long as about so many steps save
 
 CRITIC = "objective."  # before the names of what an objective learns
 
-USUAL_PATHS = frozenset({"smooth", "relaxed", "all"})  # of an objective that differentiates through z
+USUAL_PATHS = frozenset({"smooth", "relaxed", "straight", "all"})  # of an objective that differentiates through z
 PATHS = {
     "smooth": "draws z as a smooth function of noise.\n  Use elbo, stl, iwae or dreg",
     "relaxed": "relaxes its draws while it trains, and they are not draws of q.\n  Use elbo or iwae, or leave out its "
     "temperature and use score or vimco",
     "none": "draws states exactly, which passes on no gradient: the encoder would learn nothing from x.\n  Use "
     "score or vimco, or give the posterior a temperature, or enumerates = true",
+    "straight": "is certain of one code, and lets the gradient straight through that choice.\n  Use elbo",
     "point": "is no law of z, so it has no rate.\n  Use reconstruction or matching, or posterior gaussian",
     "all": "takes all states in place of draws.\n  Use elbo, whose gradient is then exact, or leave out enumerates",
 }
@@ -66,7 +67,7 @@ def check_value(objective: Objective, model: VAE, split: Split) -> None:
         return
     aim, part = told(objective, len(split)), split.rows(torch.arange(2) % len(split)).settled()
     noise = model.noise(aim.draws, 2, seed=0, spare=getattr(aim, "spare", 0))
-    with torch.no_grad():
+    with torch.no_grad(), unmoved(model.buffers()):
         batch = part.batch(torch.arange(2))
         aim(model.terms(batch, noise, reparameterised=getattr(aim, "reparameterised", True)))
 
