@@ -31,7 +31,7 @@ from vael.likelihoods import (
     Beta as BetaLikelihood,
 )
 from vael.models import VAE
-from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
+from vael.networks import MLP, ConvDecoder, ConvEncoder, Corrupted, Rescaled, RowFeatures
 from vael.objectives import (
     CIWAE,
     DIP,
@@ -39,11 +39,15 @@ from vael.objectives import (
     IWAE,
     MIWAE,
     PIWAE,
+    RAE,
     STL,
     VIMCO,
+    AdversarialMatching,
     Beta,
     Capacity,
     DReG,
+    Factor,
+    FeatureAdversary,
     FreeBits,
     InfoVAE,
     Matching,
@@ -164,7 +168,7 @@ REGISTER = {
             CategoricalPosterior(MLP(6, [5], 3), classes=3, enumerates=True),
             CategoricalPosterior(MLP(6, [5], 8), classes=4, groups=2, temperature=0.5),
         ],
-        "deterministic": [DeterministicPosterior(MLP(6, [5], 3))],
+        "deterministic": [DeterministicPosterior(MLP(6, [5], 3), sparse=s, contract=2 * s) for s in (0.0, 0.5)],
         "chain": [
             ChainPosterior([GaussianPosterior(MLP(6, [5], 4)), GaussianPosterior(MLP(6, [5], 2, given=2))]),
             ChainPosterior([CategoricalPosterior(MLP(6, [], 3), classes=3, enumerates=True)], classifier=0.5),
@@ -172,6 +176,7 @@ REGISTER = {
     },
     "network": {
         "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2)), MLP(3, [5], 6, given=2)],
+        "corrupted": [Corrupted(MLP(3, [5], 6), mask=0.25, blank=0.5, noise=0.1)],
         "rescaled": [Rescaled(MLP(3, [5], 6), loc=8.0, scale=7.5)],
         "row_features": [
             RowFeatures(MLP(7, [5], 6), levels=[0, 3, 2, 0], counts=[3], holes=[1]),
@@ -207,6 +212,10 @@ REGISTER = {
         "info_vae": [InfoVAE(), InfoVAE(alpha=0.5, weight=9.0, distance="mmd_imq", width=2.0, draws=2)],
         "matching": [Matching(), Matching(distance="sinkhorn", weight=9.0, width=2.0, draws=2)],
         "reconstruction": [Reconstruction(), Reconstruction(draws=2)],
+        "factor": [Factor(), Factor(weight=3.0, hidden=[8], draws=2)],
+        "adversarial_matching": [AdversarialMatching(), AdversarialMatching(weight=3.0, hidden=[8], draws=2)],
+        "feature_adversary": [FeatureAdversary(), FeatureAdversary(0.5, 2.0, 3.0, hidden=[8], draws=2)],
+        "rae": [RAE(), RAE(code_norm=0.5, weight=2.0, smooth="slope", draws=2)],
     },
 }
 CASES = [(room, kind, thing) for room, kinds in REGISTER.items() for kind, things in kinds.items() for thing in things]

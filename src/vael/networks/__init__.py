@@ -1,8 +1,9 @@
 """Tensor to tensor. No probability in here."""
 
 from vael.networks.conv import ConvDecoder, ConvEncoder
+from vael.networks.corrupted import Corrupted
 from vael.networks.inputs import Rescaled, RowFeatures
 from vael.networks.mlp import MLP, affine_map
 from vael.networks.shapes import as_shape
 
-__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "Rescaled", "RowFeatures", "affine_map", "as_shape"]
+__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "Corrupted", "Rescaled", "RowFeatures", "affine_map", "as_shape"]
