@@ -38,7 +38,10 @@ def by_grid() -> tuple[float, np.ndarray]:
 
 
 def test_eight_schools_against_quadrature():
-    """3 standard errors for each estimate of the evidence, the errors themselves below 0.02 nats."""
+    """3 standard errors for each estimate of the evidence, the errors themselves below 0.02 nats.
+
+    With 30 temperatures the weights have a tail that 400 chains do not see, and their error is too small.
+    """
     truth, middle = by_grid()
     found = approximate(schools, 2, steps=1500)
     bound, error = found.elbo(20_000)
@@ -46,7 +49,7 @@ def test_eight_schools_against_quadrature():
     weighed = found.evidence(20_000)
     assert abs(float(weighed.value) - truth) < 3 * float(weighed.monte_carlo_error)
     assert float(weighed.monte_carlo_error) < 0.02
-    annealed = found.evidence(annealed=Annealed(temperatures=30, chains=400))
+    annealed = found.evidence(annealed=Annealed(temperatures=100, chains=400))
     assert abs(float(annealed.value) - truth) < 3 * float(annealed.monte_carlo_error)
     assert float(annealed.monte_carlo_error) < 0.02
     assert np.abs(found.sample(50_000).mean(0).numpy() - middle).max() < 0.25

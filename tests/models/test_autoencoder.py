@@ -137,7 +137,7 @@ def test_a_cost_moves_the_codes_and_is_no_part_of_the_distortion(cost):
         found = vael.evaluation.bounds(auto, split_of(x), objective=Reconstruction())
         measured = costly(sparse=1.0, contract=1.0)
         measured.load_state_dict(auto.state_dict())
-        paid = measured.posterior(x).penalties[cost]
+        paid = measured.posterior(x).penalties[cost].detach()
         ends.append(float(paid.mean()))
         assert_close(found.objective, -found.distortion - weight * paid.double(), atol=1e-4, rtol=1e-5)
     assert ends[1] < 0.7 * ends[0]

@@ -36,6 +36,7 @@ from vael.training import (
     Training,
     check_dealt,
     check_gradient,
+    check_value,
     is_first,
     joined,
     load_checkpoint,
@@ -268,6 +269,7 @@ def resolve(
     check_gradient(aim, model.posterior)
     data = _as_scored(model, data, source)
     bounds(model, data.split("train").rows(torch.zeros(1, dtype=torch.int64)).settled())  # refuse before training
+    check_value(aim, model, data.split("train"))
     return Plan(recipe, data, model, aim, steps, notes(data))
 
 

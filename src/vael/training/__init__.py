@@ -1,7 +1,7 @@
 """Fitting: order, schedules, the step, the loop, checkpoints."""
 
 from vael.training.checkpoint import Progress, load_checkpoint, restore, snapshot
-from vael.training.engine import Bound, Engine, check_gradient
+from vael.training.engine import Bound, Engine, check_gradient, check_value
 from vael.training.ranks import ALONE, Nowhere, Ranks, check_dealt, is_first, joined, launched, own_device, restarted
 from vael.training.settings import Training
 from vael.training.together import Together
@@ -21,6 +21,7 @@ __all__ = [
     "Training",
     "check_dealt",
     "check_gradient",
+    "check_value",
     "is_first",
     "joined",
     "launched",

@@ -57,6 +57,20 @@ def told(objective: Objective, examples: int) -> Objective:
     return found
 
 
+def check_value(objective: Objective, model: VAE, split: Split) -> None:
+    """Raise what the objective has against the model, by asking it about two rows of a settled `split`.
+
+    One that learns is asked by its first step: until it is bound it has no value.
+    """
+    if isinstance(objective, nn.Module):
+        return
+    aim, part = told(objective, len(split)), split.rows(torch.arange(2) % len(split)).settled()
+    noise = model.noise(aim.draws, 2, seed=0, spare=getattr(aim, "spare", 0))
+    with torch.no_grad():
+        batch = part.batch(torch.arange(2))
+        aim(model.terms(batch, noise, reparameterised=getattr(aim, "reparameterised", True)))
+
+
 class Bound(nn.Module):
     """The one module that training wraps: (batch, noise) → the objective in nats per example, `(B,)`.
 
