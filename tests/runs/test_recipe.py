@@ -81,11 +81,13 @@ from vael.priors import (
     CategoricalPrior,
     ChainPrior,
     ConditionalPrior,
+    ExemplarPrior,
     FlowPrior,
     GaussianPrior,
     HyperbolicPrior,
     HypersphericalPrior,
     MixturePrior,
+    MovedPrior,
     SpikeSlabPrior,
     VampPrior,
 )
@@ -103,6 +105,8 @@ def mixed():
 REGISTER = {
     "prior": {
         "gaussian": [GaussianPrior(3)],
+        "exemplar": [ExemplarPrior(6, examples=7)],
+        "moved": [MovedPrior(FlowPrior(6, hidden=[5])), MovedPrior(GaussianPrior(6))],
         "mixture": [MixturePrior(3), MixturePrior(3, 4)],
         "vamp": [VampPrior(3), VampPrior(3, 7, event_shape=[6])],
         "flow": [FlowPrior(3), FlowPrior(3, "maf", transforms=2, hidden=[5])],

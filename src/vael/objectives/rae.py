@@ -22,7 +22,7 @@ class RAE(nn.Module):
         R = ½ Σ θ² over the decoder's weights ("weights", RAE-L2), or ‖∂ centre(p(x|z)) / ∂z‖² ("slope", RAE-GP)
 
     The squared slope is estimated by one normal direction v, E_v ‖J v‖² = ‖J‖². No rate is charged and there is no
-    bound of log p(x): fit a prior to the codes afterwards, see `vael.inference.refit_prior`. With all weights 0 it is
+    bound of log p(x): fit a prior to the codes afterwards, see `vael.applications.refit_prior`. With weights of 0 it is
     `Reconstruction`. (Spectral norms of the decoder's layers, the paper's third kind, are not here.)
 
     Args:

@@ -5,11 +5,13 @@ from vael.priors.base import Prior
 from vael.priors.chain import ChainPrior
 from vael.priors.conditional import ConditionalPrior
 from vael.priors.discrete import BernoulliPrior, CategoricalPrior
+from vael.priors.exemplar import ExemplarPrior
 from vael.priors.flow import FlowPrior
 from vael.priors.gaussian import GaussianPrior
 from vael.priors.hyperbolic import HyperbolicPrior
 from vael.priors.hyperspherical import HypersphericalPrior
 from vael.priors.mixture import MixturePrior
+from vael.priors.moved import MovedPrior
 from vael.priors.spike_slab import SpikeSlabPrior
 from vael.priors.vamp import VampPrior
 
@@ -19,11 +21,13 @@ __all__ = [
     "CategoricalPrior",
     "ChainPrior",
     "ConditionalPrior",
+    "ExemplarPrior",
     "FlowPrior",
     "GaussianPrior",
     "HyperbolicPrior",
     "HypersphericalPrior",
     "MixturePrior",
+    "MovedPrior",
     "Prior",
     "SpikeSlabPrior",
     "VampPrior",
