@@ -68,7 +68,7 @@ def test_trained_on_noise_it_makes_noisy_rows_whole_better_than_one_that_was_not
         engine = Engine(model, Reconstruction(), split_of(x), Training(steps=400, batch=50, learning_rate=0.01), seed=0)
         for _ in range(400):
             engine.advance()
-        made = model.likelihood(model.posterior(noisy).mean).mean
+        made = model.likelihood(model.posterior(noisy).mean).mean.detach()
         ends.append(float((made - x).square().mean()))
     assert ends[1] < 0.8 * ends[0]
 

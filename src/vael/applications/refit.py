@@ -1,6 +1,7 @@
 """p(z) fitted afterwards, to the codes of a trained model; all else stays as it is."""
 
 import copy
+import warnings
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from vael.priors.mixture import MixturePrior
 from vael.priors.moved import MovedPrior
 
 AT_ONCE = 500  # examples encoded side by side
+DRAWS = 10  # of z for each example, where a law is begun, and where it is judged
 LOOKS = 20  # at the other rows, while it is fitted
 
 
@@ -84,12 +86,12 @@ def begun(prior: Prior, model: VAE, split: Split, other: Split, seed: int) -> Pr
     if isinstance(prior, ExemplarPrior):
         if len(codes) < prior.examples:
             raise DataError(f"refit_prior: {len(codes)} rows, and an exemplar prior of {prior.examples} examples.")
-        prior.hold(codes[: prior.examples], drawn(model, other, seed))
+        prior.hold(codes[: prior.examples], drawn(model, other, seed).flatten(0, 1))
     elif isinstance(prior, MixturePrior):
-        begin_mixture(prior, drawn(model, split, seed), seed)
+        begin_mixture(prior, drawn(model, split, seed).flatten(0, 1), seed)
     else:
         prior = prior if isinstance(prior, MovedPrior) else MovedPrior(prior).to(codes)
-        prior.move(drawn(model, split, seed))
+        prior.move(drawn(model, split, seed).flatten(0, 1))
     return prior
 
 
@@ -98,9 +100,11 @@ def begin_mixture(prior: MixturePrior, codes: Tensor, seed: int) -> None:
     from sklearn.mixture import GaussianMixture  # half a second, which no other step needs
 
     if len(codes) < prior.components:
-        raise DataError(f"refit_prior: {len(codes)} rows are too few for {prior.components} components.")
+        raise DataError(f"refit_prior: {len(codes)} codes are too few for {prior.components} components.")
     em = GaussianMixture(prior.components, covariance_type="diag", random_state=seed, max_iter=200, tol=1e-4)
-    em.fit(codes.to("cpu", torch.float64).numpy())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it has not settled is nothing to be told: it is a beginning
+        em.fit(codes.to("cpu", torch.float64).numpy())
     with torch.no_grad():
         prior.loc.copy_(torch.from_numpy(em.means_))
         prior.log_scale.copy_(0.5 * torch.from_numpy(em.covariances_).log())
@@ -123,19 +127,19 @@ def means(model: VAE, split: Split) -> Tensor:
 
 
 def drawn(model: VAE, split: Split, seed: int) -> Tensor:
-    """One draw of z for each example, `(N, D)`; a function of the seed and the row."""
+    """A few draws of z for each example, `(K, N, D)`, one where q(z|x) is a point; a function of seed and row."""
     pieces = []
     for q, rows in laws(model, split):
-        (eps,) = model.noise_for(rows, range(1), seed=seed).latents
-        pieces.append(q.from_noise(eps)[0])
-    return torch.cat(pieces)
+        (eps,) = model.noise_for(rows, range(DRAWS if model.posterior.has_density else 1), seed=seed).latents
+        pieces.append(q.from_noise(eps))
+    return torch.cat(pieces, 1)
 
 
 @torch.no_grad()
 def log_prob_of_codes(model: VAE, split: Split, *, seed: int = 0) -> Tensor:
-    """log p(z) of one draw of q(z|x) for each example of a settled split, nats, `(N,)`."""
+    """E_q[log p(z)] of each example of a settled split, from a few draws, nats, `(N,)`."""
     codes = drawn(model, split, seed)
-    found: list[Tensor] = [model.prior().log_prob(piece) for piece in codes.split(AT_ONCE)]
+    found: list[Tensor] = [model.prior().log_prob(piece).mean(0) for piece in codes.split(AT_ONCE, 1)]
     return torch.cat(found)
 
 

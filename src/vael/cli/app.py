@@ -27,6 +27,7 @@ VERBS = {
     "reconstruct": "Write what the model makes of each example.",
     "classify": "Write which class each example is of.",
     "interpolate": "Write examples along the way from one row to another.",
+    "refit": "Fit another prior to the codes of a run.",
     "report": "Write one HTML page about a run: its numbers, curves, samples and latent space.",
     "doctor": "Say what is wrong with a run, why, and what to change.",
     "curve": "Fit a model at each of several weights of the rate, and draw distortion over rate.",
