@@ -79,6 +79,27 @@ def test_the_value_is_the_models_game_alone(name):
 
 
 @every
+def test_the_value_is_the_papers_written_out(name):
+    """With networks called directly, and log σ by numpy's own logarithm."""
+    objective, model, x = bound(name)
+    noise = model.noise(2, len(x), seed=1, spare=1)
+    terms = model.terms(x, noise)
+    z, f, decode = terms.latents[0].z, objective.critic, model.likelihood.network
+
+    def sure(points: Tensor) -> Tensor:  # log of what the critic holds for its chance to be of the first cloud
+        return torch.log(1 / (1 + torch.exp(-f(points)[..., 0])))
+
+    made, new = decode(z[0]), decode(noise.spare[0])
+    far = ((f.body(x) - f.body(made)) ** 2).sum(1)
+    wanted = {
+        "factor": terms.elbo - 3.0 * f(z)[..., 0].mean(0),
+        "adversarial_matching": -terms.distortion + 3.0 * sure(z).mean(0),
+        "feature_adversary": -0.7 * terms.distortion - terms.rate - 2.0 * far / 2 + 3.0 * (sure(made) + sure(new)),
+    }
+    assert_close(objective(terms), wanted[name])
+
+
+@every
 def test_the_decoder_climbs_the_models_game_with_the_critic_held_still(name):
     objective, model, x = bound(name)
     check_slope(objective, model, x, model.likelihood, lambda terms: game(objective, terms))
