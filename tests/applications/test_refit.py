@@ -101,6 +101,9 @@ def test_all_but_the_prior_stays_and_the_model_handed_over_is_not_touched():
     before, prior = copy.deepcopy(model.state_dict()), MixturePrior(1, 2).double()
     kept = copy.deepcopy(prior.state_dict())
     fitted = refit_prior(model, split, prior, steps=20)
+    shared = {id(value) for value in model.parameters()} & {id(value) for value in fitted.parameters()}
+    assert not shared
+    assert model.training
     for room in ("likelihood", "posterior"):
         states = (getattr(fitted, room).state_dict(), getattr(model, room).state_dict())
         assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
