@@ -59,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labels", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--alpha", type=float, default=1.0, help="weight of the classifier's term over all, in N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--arms", nargs="+", default=list(PUBLISHED), choices=list(PUBLISHED))
@@ -67,14 +68,20 @@ def main() -> None:
     folder = asked.output or Path(tempfile.mkdtemp())
     run = None
     for arm in asked.arms:
-        about = {"arm": arm, "labels": asked.labels, "epochs": asked.epochs, "published": PUBLISHED[arm]}
+        about = {
+            "arm": arm,
+            "labels": asked.labels,
+            "epochs": asked.epochs,
+            "alpha": asked.alpha,
+            "published": PUBLISHED[arm],
+        }
         if arm == "supervised":
             if run is None:
                 raise SystemExit("supervised: name another arm before it, whose labels it takes.")
             print(json.dumps({**about, "accuracy": supervised(run)}), flush=True)
             continue
         run = vael.fit(
-            "mnist", labels=asked.labels, model=model(arm, 0.1 * 55_000 / asked.labels),
+            "mnist", labels=asked.labels, model=model(arm, asked.alpha * 55_000 / asked.labels),
             objective=Score() if arm == "sampled" else vael.ELBO(), epochs=asked.epochs, batch=BATCH, seed=asked.seed,
             learning_rate=asked.learning_rate, schedule="constant", evaluate_every=55_000 // BATCH,
             output=folder / arm, watch=told,

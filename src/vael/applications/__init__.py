@@ -5,17 +5,25 @@ from vael.applications.generate import centres, decoded, generate, generated
 from vael.applications.interpolate import interpolate
 from vael.applications.reconstruct import encode, reconstruct
 from vael.applications.refit import log_prob_of_codes, refit_prior
+from vael.applications.traverse import analogy, direction, manifold, most_told, quantiles, shares, traverse
 
 __all__ = [
+    "analogy",
     "centres",
     "check_one_category",
     "classify",
     "decoded",
+    "direction",
     "encode",
     "generate",
     "generated",
     "interpolate",
     "log_prob_of_codes",
+    "manifold",
+    "most_told",
+    "quantiles",
     "reconstruct",
     "refit_prior",
+    "shares",
+    "traverse",
 ]

@@ -52,7 +52,7 @@ def interpolate(
     path = output or default_output(found, "interpolation")
     if path.suffix.lower() == ".png":
         ends = originals(found.rows(numbers, data), found.schema)
-        write(path, lined_up(ends, columns, steps), found.schema, across=steps + 2)
+        write(path, lined_up(ends, columns, steps), found.schema, across=steps + 2, apart=(1, steps + 1))
     else:
         write(path, numbered(numbers, columns, steps), found.schema)
     ways = len(numbers) - 1

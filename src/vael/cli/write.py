@@ -85,11 +85,13 @@ def default_output(run: Run, name: str) -> Path:
 
 
 def write(
-    path: Path, columns: Columns, schema: Schema, *, originals: Columns | None = None, across: int | None = None
-) -> Path:
+    path: Path, columns: Columns, schema: Schema, *, originals: Columns | None = None, across: int | None = None,
+    apart: Sequence[int] = (),
+) -> Path:  # fmt: skip
     """Write `columns` in the format of the suffix; returns the path. Raises RecipeError for pictures of a table.
 
-    originals: Pictures to set beside those of `columns`. across: Pictures in a row, the first and the last set apart.
+    originals: Pictures to set beside those of `columns`. across: Pictures in a row. apart: Columns of pictures, counted
+        from 0, that stand further from the one before.
     """
     if path.suffix.lower() != ".png":
         write_columns(path, columns, schema)
@@ -100,7 +102,7 @@ def write(
     top = grey_levels(schema)
     pictures = columns[field.name]
     if across is not None:
-        write_bytes(path, picture_sheet(pictures, top, across, apart=(1, across - 1)))
+        write_bytes(path, picture_sheet(pictures, top, across, apart=apart))
     elif originals is None:
         write_bytes(path, picture_sheet(pictures[:MOST_PICTURES], top))
     else:

@@ -4,6 +4,7 @@ from vael.diagnostics.calibration import Calibration, calibration
 from vael.diagnostics.columns import Column, Distance, association, associations, distance, shares
 from vael.diagnostics.course import Course, course
 from vael.diagnostics.decoder_use import DecoderUse, decoder_use
+from vael.diagnostics.disentanglement import Disentanglement, disentanglement
 from vael.diagnostics.doctor import diagnose
 from vael.diagnostics.finding import Diagnosis, Finding
 from vael.diagnostics.gaps import Gaps, gaps
@@ -24,6 +25,7 @@ __all__ = [
     "DecoderNoise",
     "DecoderUse",
     "Diagnosis",
+    "Disentanglement",
     "Distance",
     "Finding",
     "Gaps",
@@ -39,6 +41,7 @@ __all__ = [
     "decoder_noise",
     "decoder_use",
     "diagnose",
+    "disentanglement",
     "distance",
     "eigenvalues",
     "examine",

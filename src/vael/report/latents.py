@@ -189,14 +189,10 @@ def manifold(subject: Subject) -> list[Block]:
     """Decoded means on a grid of the prior's quantiles, z1 to the right and z2 upwards."""
     if not is_standard(subject) or subject.model.given:
         return []
-    prior = subject.model.prior()
-    levels = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
+    levels = applications.shares(GRID)
     ends = torch.special.ndtri(levels)
-    z2, z1 = torch.meshgrid(ends.flip(0), ends, indexing="ij")
-    z = torch.stack([z1, z2], -1).flatten(0, 1)
-    assert tuple(prior.event_shape) == (2,)
     shades = Shades(subject)
-    made = decode(applications.centres(subject.model, z), subject.schema, centres=True)
+    made = decode(applications.manifold(subject.model, steps=GRID).flatten(0, 1), subject.schema, centres=True)
     sheet = shades.sheet(shades.of(made), "decoded means over the plane of the two latents", columns=GRID)
     caption = (
         f"What the plane decodes to: centres of p(x|z) at the quantiles {100 * levels[0]:.1f} % to "

@@ -237,6 +237,58 @@ class Run:
         x = applications.interpolate(self.model, self.rows(rows, data), steps=steps, spherical=spherical)
         return decode(x.flatten(0, 1), self.schema, centres=True)
 
+    def traverse(
+        self, row: int | None = None, data: object | None = None, *, units: Sequence[int] | None = None, steps: int = 9
+    ) -> tuple[Columns, list[int]]:
+        """Centres of p(x|z) with one unit of z at a time moved through the prior's quantiles, and which units.
+
+        row: Whose posterior mean is moved, counted from 1; z = 0 when left out. units: Counted from 0; the eight whose
+        posterior mean moves most over the test split when left out. The columns are those of the data, line by line,
+        behind unit, counted from 1, and value.
+        """
+        chosen = list(units) if units is not None else applications.most_told(self.model, self.split_of(None), 8)
+        part = None if row is None else self.rows([row], data)
+        z = torch.zeros(self.model.latent) if part is None else applications.encode(self.model, part)[0][0]
+        told = self.told(1, seed=0) if part is None else part.told()
+        values = applications.quantiles(steps)
+        x = applications.traverse(self.model, z, chosen, values, given=told)
+        moved: Columns = {
+            "unit": np.repeat(np.asarray(chosen) + 1, steps), "value": np.tile(values.numpy(), len(chosen)),
+        }  # fmt: skip
+        return moved | decode(x.flatten(0, 1), self.schema, centres=True), chosen
+
+    def manifold(self, units: tuple[int, int] = (0, 1), *, steps: int = 20) -> Columns:
+        """Centres of p(x|z) over the plane of two units at the quantiles of N(0, I), row by row from the top."""
+        x = applications.manifold(self.model, units=units, steps=steps, given=self.told(1, seed=0))
+        return decode(x.flatten(0, 1), self.schema, centres=True)
+
+    def analogy(self, rows: Sequence[int], data: object | None = None) -> Columns:
+        """What row c becomes as row a became b: the centre of p(x|z) at z_c + z_b − z_a, of rows a, b, c."""
+        return decode(applications.analogy(self.model, self.rows(rows, data)), self.schema, centres=True)
+
+    def moved(
+        self, row: int, towards: tuple[str, Any], away: tuple[str, Any] | None = None, data: object | None = None, *,
+        steps: int = 7,
+    ) -> Columns:  # fmt: skip
+        """A row on its way along the difference of mean latents between two classes of the training rows.
+
+        towards, away: (label, value); away from all rows when left out. steps: From 0 to the whole difference.
+        Raises RecipeError for a label that is none, or has no such value.
+        """
+        training, part = self.data.split("train").resident(), self.rows([row], data)
+        everyone = torch.ones(len(training), dtype=torch.bool)
+        marks = [everyone if way is None else self._of_class(training, *way) for way in (towards, away)]
+        step = applications.direction(self.model, training, *marks)
+        z = applications.encode(self.model, part)[0] + torch.linspace(0, 1, steps, dtype=torch.float64)[:, None] * step
+        return decode(applications.centres(self.model, z, part.told()), self.schema, centres=True)
+
+    def _of_class(self, split: Split, name: str, value: Any) -> Tensor:
+        field = self.schema.label
+        if field is None or field.name != name or split.label is None:
+            told = "none" if field is None else repr(field.name)
+            raise RecipeError(f"analogy {name}={value}: the run's label of classes is {told}.")
+        return split.label.cpu() == given_code(field, value)
+
     def report(self, output: str | Path | None = None, *, data: object | None = None, seed: int = 0) -> Path:
         """One self-contained HTML page about the run, written to `output` or report.html in its folder; its path.
 

@@ -1,4 +1,4 @@
-"""Data sets that come with scikit-learn: no download, no file."""
+"""Data sets that come with scikit-learn or are computed: no download, no file."""
 
 import re
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from vael.data.frame import Frame
+from vael.data.sources.made import ring, sprites
 
 
 def read_builtin(name: str) -> Frame:
@@ -69,4 +70,6 @@ BUILTIN: dict[str, Callable[[str], Frame]] = {
     "breast_cancer": _classes("load_breast_cancer", "diagnosis"),
     "diabetes": _diabetes,
     "linnerud": _linnerud,
+    "sprites": sprites,
+    "ring": ring,
 }
