@@ -210,6 +210,6 @@ def assert_recorded(model: VAE, objective: Objective, split: Split, *, steps: in
                 engine.advance()
             assert not said, said
             assert (engine.replay is not None) == (eager_steps == 1)
-            ends.append([*engine.model.state_dict().values(), engine.bound.monitor])
+            ends.append([*engine.model.state_dict().values(), *dict(engine.critics()).values(), engine.bound.monitor])
     for one, other in zip(*ends, strict=True):
         assert torch.equal(one, other)

@@ -103,3 +103,50 @@ def test_a_run_tells_null_with_the_reason_and_keeps_the_best_objective(tmp_path,
     shutil.copytree(tmp_path / "run", tmp_path / "again")
     with pytest.raises(RecipeError, match=r"compare: .*deterministic"):
         vael.compare(run, vael.load(tmp_path / "again"))
+
+
+# ── costs of a code ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def costly(**costs: float) -> VAE:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = DeterministicPosterior(MLP(5, [6], 2, activation="tanh"), **costs)
+        return VAE(GaussianPrior(2), Gaussian(MLP(2, [], 5), scale=1.0), encoder)
+
+
+def test_sparse_charges_absolute_values_and_contract_the_squared_jacobian():
+    auto, x = costly(sparse=0.3, contract=0.7), rows(4)
+    penalties = auto.terms(x, auto.noise(1, 4, seed=0)).penalties
+    z = auto.posterior.network(x)
+    slopes = [torch.autograd.functional.jacobian(auto.posterior.network, one).square().sum() for one in x]
+    assert_close(penalties["sparse"], 0.3 * z.abs().sum(1))
+    assert_close(penalties["contract"], 0.7 * torch.stack(slopes))
+    assert auto.posterior(x).penalties.keys() == {"sparse", "contract"}
+    assert costly().posterior(x).penalties == {}
+
+
+@pytest.mark.parametrize("cost", ["sparse", "contract"])
+def test_a_cost_moves_the_codes_and_is_no_part_of_the_distortion(cost):
+    x, ends = rows(64), []
+    for weight in (0.0, 1.0):
+        auto = costly(**{cost: weight})
+        engine = Engine(auto, Reconstruction(), split_of(x), Training(steps=200, batch=32, learning_rate=0.01), seed=0)
+        for _ in range(200):
+            engine.advance()
+        found = vael.evaluation.bounds(auto, split_of(x), objective=Reconstruction())
+        measured = costly(sparse=1.0, contract=1.0)
+        measured.load_state_dict(auto.state_dict())
+        paid = measured.posterior(x).penalties[cost].detach()
+        ends.append(float(paid.mean()))
+        assert_close(found.objective, -found.distortion - weight * paid.double(), atol=1e-4, rtol=1e-5)
+    assert ends[1] < 0.7 * ends[0]
+
+
+def test_costs_are_recorded_bit_for_bit():
+    assert_recorded(costly(sparse=0.3, contract=0.7), Reconstruction(), split_of(rows(12)), warm_up=0)
+
+
+def test_negative_costs_are_refused():
+    with pytest.raises(RecipeError, match=r"sparse and contract must be at least 0, got -1\.0 and 0\.0"):
+        costly(sparse=-1.0)

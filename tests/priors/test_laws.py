@@ -30,11 +30,13 @@ from vael.priors import (
     CodesPrior,
     ConditionalPrior,
     DiffusionPrior,
+    ExemplarPrior,
     FlowPrior,
     GaussianPrior,
     HyperbolicPrior,
     HypersphericalPrior,
     MixturePrior,
+    MovedPrior,
     Prior,
     SpikeSlabPrior,
     VampPrior,
@@ -83,6 +85,8 @@ MEMBERS = {
     "flow_maf": partial(FlowPrior, flow="maf", hidden=[8]),
     "flow_coupling": partial(FlowPrior, flow="coupling", hidden=[8]),
     "autoregressive": partial(AutoregressivePrior, components=3, hidden=[8]),
+    "exemplar": partial(ExemplarPrior, examples=4),
+    "moved": lambda latent: MovedPrior(MixturePrior(latent, components=3)),
 }
 # name: points that fill its space for so many numbers, and how much of it each stands for
 CURVED = {
@@ -105,7 +109,7 @@ def made(name: str, latent: int = 3) -> Prior:
         torch.manual_seed(0)
         prior = MEMBERS[name](latent).double()
         for where, parameter in prior.named_parameters():  # scales and networks by less: a grid resolves and holds them
-            small = where == "log_scale" or name.startswith("flow")
+            small = where.endswith("log_scale") or name.startswith("flow")
             torch.nn.init.normal_(parameter, std=0.3 if small else 0.2 if "network" in where else 1.0)
         return prior
 

@@ -16,7 +16,7 @@ from vael.runs.recipe import members
 ROWS = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
 
 # Built by hand from other members, or computed from a model that is linear or of few states.
-BY_HAND = {"chain", "ladder", "diffusion"}
+BY_HAND = {"chain", "ladder", "diffusion", "moved"}
 PRIORS = sorted(set(members("prior")) - BY_HAND)
 POSTERIORS = sorted(set(members("posterior")) - BY_HAND)
 ENCODED = [name for name in POSTERIORS if name not in ("enumerated", "linear_gaussian", "spike_slab", "truncated")]

@@ -31,7 +31,7 @@ from vael.likelihoods import (
     Beta as BetaLikelihood,
 )
 from vael.models import VAE
-from vael.networks import MLP, ConvDecoder, ConvEncoder, Last, Rescaled, RowFeatures
+from vael.networks import MLP, ConvDecoder, ConvEncoder, Corrupted, Last, Rescaled, RowFeatures
 from vael.objectives import (
     CIWAE,
     DIP,
@@ -39,11 +39,15 @@ from vael.objectives import (
     IWAE,
     MIWAE,
     PIWAE,
+    RAE,
     STL,
     VIMCO,
+    AdversarialMatching,
     Beta,
     Capacity,
     DReG,
+    Factor,
+    FeatureAdversary,
     FreeBits,
     InfoVAE,
     Matching,
@@ -83,11 +87,13 @@ from vael.priors import (
     CodesPrior,
     ConditionalPrior,
     DiffusionPrior,
+    ExemplarPrior,
     FlowPrior,
     GaussianPrior,
     HyperbolicPrior,
     HypersphericalPrior,
     MixturePrior,
+    MovedPrior,
     SpikeSlabPrior,
     VampPrior,
 )
@@ -105,6 +111,8 @@ def mixed():
 REGISTER = {
     "prior": {
         "gaussian": [GaussianPrior(3)],
+        "exemplar": [ExemplarPrior(6, examples=7)],
+        "moved": [MovedPrior(FlowPrior(6, hidden=[5])), MovedPrior(GaussianPrior(6))],
         "mixture": [MixturePrior(3), MixturePrior(3, 4)],
         "vamp": [VampPrior(3), VampPrior(3, 7, event_shape=[6])],
         "flow": [FlowPrior(3), FlowPrior(3, "maf", transforms=2, hidden=[5])],
@@ -185,7 +193,6 @@ REGISTER = {
         "mixture": [MixturePosterior(MLP(6, [5], 14)), MixturePosterior(MLP(6, [5], 21), latent=3, components=3)],
         "von_mises_fisher": [VonMisesFisherPosterior(MLP(6, [5], 4))],
         "wrapped_normal": [WrappedNormalPosterior(MLP(6, [5], 6), curvature=0.5)],
-        "deterministic": [DeterministicPosterior(MLP(6, [5], 3))],
         "quantized": [
             QuantizedPosterior(MLP(6, [5], 4), positions=2),
             QuantizedPosterior(MLP(6, [5], 3), positions=1, codes=8, size=3, stages=2, commitment=0.5, decay=0.9),
@@ -200,6 +207,7 @@ REGISTER = {
             )
         ],
         "diffusion": [DiffusionPosterior(6, [0.1, 0.5])],
+        "deterministic": [DeterministicPosterior(MLP(6, [5], 3), sparse=s, contract=2 * s) for s in (0.0, 0.5)],
         "chain": [
             ChainPosterior([GaussianPosterior(MLP(6, [5], 4)), GaussianPosterior(MLP(6, [5], 2, given=2))]),
             ChainPosterior([CategoricalPosterior(MLP(6, [], 3), classes=3, enumerates=True)], classifier=0.5),
@@ -207,6 +215,7 @@ REGISTER = {
     },
     "network": {
         "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2)), MLP(3, [5], 6, given=2)],
+        "corrupted": [Corrupted(MLP(3, [5], 6), mask=0.25, blank=0.5, noise=0.1)],
         "rescaled": [Rescaled(MLP(3, [5], 6), loc=8.0, scale=7.5)],
         "last": [Last(MLP(2, [5], 6), 4)],
         "row_features": [
@@ -243,6 +252,10 @@ REGISTER = {
         "info_vae": [InfoVAE(), InfoVAE(alpha=0.5, weight=9.0, distance="mmd_imq", width=2.0, draws=2)],
         "matching": [Matching(), Matching(distance="sinkhorn", weight=9.0, width=2.0, draws=2)],
         "reconstruction": [Reconstruction(), Reconstruction(draws=2)],
+        "factor": [Factor(), Factor(weight=3.0, hidden=[8], draws=2)],
+        "adversarial_matching": [AdversarialMatching(), AdversarialMatching(weight=3.0, hidden=[8], draws=2)],
+        "feature_adversary": [FeatureAdversary(), FeatureAdversary(0.5, 2.0, 3.0, hidden=[8], draws=2)],
+        "rae": [RAE(), RAE(code_norm=0.5, weight=2.0, smooth="slope", draws=2)],
     },
 }
 CASES = [(room, kind, thing) for room, kinds in REGISTER.items() for kind, things in kinds.items() for thing in things]

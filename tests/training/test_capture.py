@@ -42,7 +42,7 @@ def at_once(monkeypatch):
 # ── the same bits ────────────────────────────────────────────────────────────────────────────────────────────
 
 OBJECTIVES = members("objective")
-WITHOUT_RATE = ("iwae", "dreg", "vimco", "miwae", "piwae", "ciwae", "renyi", "wake_wake", "reconstruction")
+WITHOUT_RATE = ("iwae", "dreg", "vimco", "miwae", "piwae", "ciwae", "renyi", "wake_wake", "reconstruction", "rae")
 
 
 @pytest.mark.parametrize("kind", OBJECTIVES)

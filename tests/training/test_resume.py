@@ -16,7 +16,7 @@ import vael
 from vael import files
 from vael.errors import DamagedFile, Interrupted, RecipeError, TrainingError, WriteError
 from vael.files import read_lines
-from vael.objectives import Score
+from vael.objectives import AdversarialMatching, Score
 from vael.training import Engine
 
 # Pictures binarised anew at every step under a warm-up; and a likelihood with running statistics of its own.
@@ -35,6 +35,8 @@ BITS = {"prior": "bernoulli", "posterior": "bernoulli", "objective": Score(draws
 BITS |= {"latent": 3, "batch": 48, "settings": SMALL}
 CASES = {"pictures": ("digits", PICTURES), "convolutions": ("digits", CONVOLVED), "rows": ("iris", ROWS)}
 CASES |= {"bits": ("iris", BITS)}
+CRITIC = {"posterior": "deterministic", "objective": AdversarialMatching(hidden=[8]), "warm_up": 25}
+CASES |= {"critic": ("iris", {**CRITIC, "latent": 2, "batch": 32, "settings": {**SMALL, "posterior.sparse": 0.1}})}
 SCHEDULE = {"steps": 40, "evaluate_every": 10}
 
 

@@ -4,6 +4,7 @@ from vael.applications.classify import check_one_category, classify
 from vael.applications.generate import centres, decoded, generate, generated
 from vael.applications.interpolate import interpolate
 from vael.applications.reconstruct import encode, reconstruct
+from vael.applications.refit import log_prob_of_codes, refit_prior
 from vael.applications.traverse import analogy, direction, manifold, most_told, quantiles, shares, traverse
 
 __all__ = [
@@ -17,10 +18,12 @@ __all__ = [
     "generate",
     "generated",
     "interpolate",
+    "log_prob_of_codes",
     "manifold",
     "most_told",
     "quantiles",
     "reconstruct",
+    "refit_prior",
     "shares",
     "traverse",
 ]

@@ -27,6 +27,7 @@ VERBS = {
     "reconstruct": "Write what the model makes of each example.",
     "classify": "Write which class each example is of.",
     "interpolate": "Write examples along the way from one row to another.",
+    "refit": "Fit another prior to the codes of a run.",
     "traverse": "Write what x does when one latent moves.",
     "manifold": "Write what a plane of the latent space decodes to.",
     "analogy": "Write what arithmetic on latents gives.",

@@ -14,6 +14,7 @@ class Batch:
     given: `(B, C)` what p(x | given) is conditioned on; None for an unconditional model.
     label: `(B,)` codes, −1 where unknown; None where there are no labels.
     index: `(B,)` row of each example in its source.
+    seen: What the encoder sees in the place of x, such as x with noise on it, `(B, *event)`; None where it is x.
     """
 
     x: Tensor
@@ -21,6 +22,7 @@ class Batch:
     given: Tensor | None = None
     label: Tensor | None = None
     index: Tensor | None = None
+    seen: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)

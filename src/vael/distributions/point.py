@@ -13,13 +13,14 @@ class Point(Distribution):
 
     Args:
         loc: Shape `(..., D)`.
+        penalties: Named costs of each example `(...)`, beside any density.
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012
     has_density = False
 
-    def __init__(self, loc: Tensor) -> None:
-        self.loc = loc
+    def __init__(self, loc: Tensor, penalties: dict[str, Tensor] | None = None) -> None:
+        self.loc, self.penalties = loc, penalties or {}
         super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
 
     @property

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from vael.data.batch import Batch
 from vael.distributions.kl import ClosedKL
 
 
@@ -102,6 +103,7 @@ class Terms:
         `(K, B)` or, where all are equal, a scalar.
     penalties: Named per-example costs `(B,)` that are no part of a density.
     spare: Standard normals `(S, B, D)` that no draw is made of, where an objective asked for them; see `Noise`.
+    batch: The examples themselves, for an objective that compares more of x with its decodings than log p(x|z).
     """
 
     latents: tuple[Latent, ...]
@@ -109,6 +111,7 @@ class Terms:
     log_measure: Tensor
     penalties: dict[str, Tensor] = field(default_factory=dict)
     spare: Tensor | None = None
+    batch: Batch | None = None
 
     @cached_property
     def log_w(self) -> Tensor:

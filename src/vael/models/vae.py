@@ -139,10 +139,11 @@ class VAE(nn.Module):
                 f"VAE: the noise has shape {tuple(eps.shape)}, expected (draws, {len(batch)}, {self.latent}) for "
                 f"{len(batch)} examples.\n  Make it with model.noise(draws, {len(batch)}, seed=…)."
             )
+        x = batch.x if batch.seen is None else batch.seen
         if batch.label is not None and isinstance(self.posterior, ChainPosterior):
-            q = self.posterior.labelled(batch.x, batch.given, batch.observed, batch.label)
+            q = self.posterior.labelled(x, batch.given, batch.observed, batch.label)
         else:
-            q = self.posterior(batch.x, batch.given, batch.observed)
+            q = self.posterior(x, batch.given, batch.observed)
         return self.terms_under(q, batch, noise, reparameterised=reparameterised)
 
     def terms_under(self, q: Any, batch: Batch, noise: Noise, *, reparameterised: bool = True) -> Terms:
@@ -160,7 +161,7 @@ class VAE(nn.Module):
             z = z.detach()
         latent = Latent(q, self.prior(batch.given), z, log_measure, self.kl, self.unit_kl)
         penalties: dict[str, Tensor] = getattr(q, "penalties", {})
-        return Terms((latent,), self.log_px_z(batch, z), log_measure, penalties, noise.spare)
+        return Terms((latent,), self.log_px_z(batch, z), log_measure, penalties, noise.spare, batch)
 
 
 def pairs_of(prior: Any, posterior: Any) -> list[tuple[Any, Any]]:

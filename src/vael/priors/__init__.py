@@ -7,11 +7,13 @@ from vael.priors.codes import CodesPrior
 from vael.priors.conditional import ConditionalPrior
 from vael.priors.diffusion import DiffusionPrior
 from vael.priors.discrete import BernoulliPrior, CategoricalPrior
+from vael.priors.exemplar import ExemplarPrior
 from vael.priors.flow import FlowPrior
 from vael.priors.gaussian import GaussianPrior
 from vael.priors.hyperbolic import HyperbolicPrior
 from vael.priors.hyperspherical import HypersphericalPrior
 from vael.priors.mixture import MixturePrior
+from vael.priors.moved import MovedPrior
 from vael.priors.spike_slab import SpikeSlabPrior
 from vael.priors.vamp import VampPrior
 
@@ -23,11 +25,13 @@ __all__ = [
     "CodesPrior",
     "ConditionalPrior",
     "DiffusionPrior",
+    "ExemplarPrior",
     "FlowPrior",
     "GaussianPrior",
     "HyperbolicPrior",
     "HypersphericalPrior",
     "MixturePrior",
+    "MovedPrior",
     "Prior",
     "SpikeSlabPrior",
     "VampPrior",

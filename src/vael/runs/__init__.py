@@ -4,6 +4,7 @@ from vael.runs.compare import Comparison, compare
 from vael.runs.fit import Plan, fit, resume
 from vael.runs.folder import RunFolder, latest_folder, next_folder
 from vael.runs.recipe import build_model, describe_model
+from vael.runs.refit import refit
 from vael.runs.run import Run, load
 from vael.runs.several import fit_seeds
 
@@ -20,5 +21,6 @@ __all__ = [
     "latest_folder",
     "load",
     "next_folder",
+    "refit",
     "resume",
 ]

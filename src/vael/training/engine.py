@@ -217,7 +217,17 @@ class Engine:
         batch = self.split.batch(chosen[mine], None if uniform is None else uniform[mine])
         if self.layout is torch.channels_last and batch.x.dim() == 4:
             batch = replace(batch, x=batch.x.contiguous(memory_format=self.layout))
-        return Look(batch, noise)
+        return Look(self.corrupted(batch, step, len(chosen), mine), noise)
+
+    def corrupted(self, batch: Batch, step: int, examples: int, mine: slice) -> Batch:
+        """The batch with noise on what the encoder sees, where its network asks for it; of this rank's examples."""
+        corrupt = getattr(getattr(self.model.posterior, "network", None), "corrupt", None)
+        if corrupt is None:
+            return batch
+        generator = stream(self.seed, step, purpose="corrupt", device=self.device)
+        shape = (2, examples, *batch.x.shape[1:])
+        eps = torch.randn(shape, dtype=batch.x.dtype, generator=generator, device=self.device)
+        return replace(batch, seen=corrupt(batch.x, eps[:, mine]))
 
     def schedule(self, step: int) -> None:
         """Fill the tensors that change with the step, so that a captured graph sees them change."""
