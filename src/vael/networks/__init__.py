@@ -8,6 +8,8 @@ from vael.networks.mlp import MLP, affine_map
 from vael.networks.shapes import as_shape
 
 __all__ = [
+    "MLP", "ConvDecoder", "ConvEncoder", "Corrupted", "Last", "Rescaled", "RowFeatures", "affine_map", "as_shape",
+]  # fmt: skip
     "MLP",
     "ConvDecoder",
     "ConvEncoder",
