@@ -10,13 +10,3 @@ from vael.networks.shapes import as_shape
 __all__ = [
     "MLP", "ConvDecoder", "ConvEncoder", "Corrupted", "Last", "Rescaled", "RowFeatures", "affine_map", "as_shape",
 ]  # fmt: skip
-    "MLP",
-    "ConvDecoder",
-    "ConvEncoder",
-    "Corrupted",
-    "Last",
-    "Rescaled",
-    "RowFeatures",
-    "affine_map",
-    "as_shape",
-]
