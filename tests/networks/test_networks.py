@@ -46,7 +46,14 @@ def test_a_skip_adds_a_linear_map_of_the_inputs():
     past = (x.flatten(-2) @ network.past.weight.T).unflatten(-1, (5, 2))
     hidden = network.head(network.body(x)).unflatten(-1, (5, 2))
     assert_close(network(x), hidden + past)
-    assert affine_map(MLP(3, [], 2, skip=True)) is None
+    assert affine_map(MLP(3, [4], 2, skip=True)) is None
+
+
+def test_a_skip_is_none_without_hidden_layers():
+    network, x = MLP(3, [], 2, skip=True), torch.randn(5, 3)
+    weight, bias = affine_map(network)
+    assert_close(network(x), x @ weight.T + bias)
+    assert network.past is None
 
 
 def test_a_skip_can_begin_as_an_affine_map():

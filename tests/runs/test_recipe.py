@@ -171,7 +171,12 @@ REGISTER = {
         ],
     },
     "network": {
-        "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2)), MLP(3, [5], 6, given=2)],
+        "mlp": [
+            MLP(3, [5, 7], 6, activation="silu"),
+            MLP((1, 2, 3), [], (2, 2)),
+            MLP(3, [5], 6, given=2),
+            MLP(3, [5], 6, skip=True),
+        ],
         "rescaled": [Rescaled(MLP(3, [5], 6), loc=8.0, scale=7.5)],
         "row_features": [
             RowFeatures(MLP(7, [5], 6), levels=[0, 3, 2, 0], counts=[3], holes=[1]),

@@ -38,7 +38,7 @@ def begin_linear(model: VAE, batch: Batch) -> None:
 
 def skips(network: object) -> bool:
     """Whether it is an MLP with a linear part, of z or x alone."""
-    return isinstance(network, MLP) and network.skip and not network.given
+    return isinstance(network, MLP) and network.past is not None and not network.given
 
 
 def components(features: Tensor, latent: int, outputs: int) -> tuple[Tensor, Tensor]:

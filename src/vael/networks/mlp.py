@@ -23,7 +23,7 @@ class MLP(nn.Module):
         outputs: Number of outputs, or the shape of one.
         activation: relu, tanh, silu, gelu or softplus.
         given: C, how many numbers it is told beside its inputs; the first layer adds V · given.
-        skip: Whether a linear map from inputs to outputs is added, past the hidden layers: S x.
+        skip: Whether a linear map from inputs to outputs is added, past the hidden layers: S x. Without any it is none.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
         self.given, self.skip = given, skip
         self.beside = Beside(given, widths[1], "MLP") if given else None
-        self.past = nn.Linear(widths[0], widths[-1], bias=False) if skip else None
+        self.past = nn.Linear(widths[0], widths[-1], bias=False) if skip and hidden else None
 
     @property
     def head(self) -> nn.Linear:
@@ -62,7 +62,7 @@ class MLP(nn.Module):
         Raises RecipeError without a skip.
         """
         if self.past is None:
-            raise RecipeError("MLP: begin_affine needs skip=True, a linear map past the hidden layers.")
+            raise RecipeError("MLP: begin_affine needs skip=True, a linear map past hidden layers.")
         self.past.weight.copy_(weight)
         self.head.weight.zero_()
         self.head.bias.copy_(bias)
@@ -114,7 +114,7 @@ class Beside(nn.Module):
 
 def affine_map(network: nn.Module) -> tuple[Tensor, Tensor] | None:
     """(W, b) when `network` computes W z + b, W `(outputs, inputs)`; None when it is anything else."""
-    if isinstance(network, MLP) and not network.hidden and not network.given and not network.skip:
+    if isinstance(network, MLP) and not network.hidden and not network.given:
         network = network.head
     if not isinstance(network, nn.Linear):
         return None
