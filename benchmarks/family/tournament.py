@@ -284,26 +284,53 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 
 def table(folder: Path) -> str:
-    """Set by method: mean over seeds ± the standard error of a test row's mean, and the gap to vael, paired by row."""
+    """Set by method: mean over seeds ± the standard error of it over test rows; and vael against the best other."""
     lines = lines_of(folder / "results.jsonl")
-    methods = list(dict.fromkeys(["vael", "before", *DENSITIES]))
-    methods = [method for method in methods if any(line["method"] == method for line in lines)]
-    out = ["| set | seeds | " + " | ".join(methods) + " |", "|---" * (len(methods) + 2) + "|"]
+    methods = [method for method in ["vael", "before", *DENSITIES] if any(line["method"] == method for line in lines)]
+    out = [
+        "| set | seeds | " + " | ".join(methods) + " | vael less the best other |",
+        "|---" * (len(methods) + 3) + "|",
+    ]
     for name in FILES:
-        mine = [line for line in lines if line["set"] == name]
-        if not mine:
-            continue
-        cells, seeds = [], sorted({line["seed"] for line in mine})
-        for method in methods:
-            found = [line for line in mine if line["method"] == method]
-            if not found:
-                cells.append("–")
-                continue
-            means = np.array([line["mean"] for line in found])
-            error = np.sqrt(np.mean([line["error"] ** 2 for line in found]) / len(found))
-            cells.append(f"{means.mean():.2f} ± {error:.2f} ({means.min():.2f} … {means.max():.2f})")
-        out.append(f"| {name} | {len(seeds)} | " + " | ".join(cells) + " |")
+        found = {
+            method: [line for line in lines if (line["set"], line["method"]) == (name, method)] for method in methods
+        }
+        if any(found.values()):
+            seeds = max(len(mine) for mine in found.values())
+            cells = [told(found[method], seeds) for method in methods]
+            out.append(f"| {name} | {seeds} | " + " | ".join(cells) + f" | {against(folder, name, found)} |")
     return "\n".join(out)
+
+
+def told(found: list[dict[str, Any]], seeds: int) -> str:
+    """Mean ± error of one cell; the range over seeds, or how many there are of them where some are missing."""
+    if not found:
+        return "–"
+    means = np.array([line["mean"] for line in found])
+    error = np.sqrt(np.mean([line["error"] ** 2 for line in found]) / len(found))
+    spread = f" ({means.min():.2f} … {means.max():.2f})" if len(found) > 1 else ""
+    return f"{means.mean():.2f} ± {error:.2f}{spread}" + (
+        f", {len(found)} of {seeds} seeds" if len(found) < seeds else ""
+    )
+
+
+def against(folder: Path, name: str, found: dict[str, list[dict[str, Any]]]) -> str:
+    """Mean ± standard error of the difference by rows, on the seeds that both have, to the best other of them."""
+    seeds = {method: {line["seed"] for line in mine} for method, mine in found.items()}
+    gaps = []
+    for method in DENSITIES:
+        both = sorted(seeds.get("vael", set()) & seeds.get(method, set()))
+        if both:
+            rows = [
+                np.load(folder / f"{name}-{seed}-vael.npy") - np.load(folder / f"{name}-{seed}-{method}.npy")
+                for seed in both
+            ]
+            every = np.concatenate(rows)
+            gaps.append((float(every.mean()), float(every.std(ddof=1) / len(every) ** 0.5), method, len(both)))
+    if not gaps:
+        return "–"
+    mean, error, method, count = min(gaps)
+    return f"{mean:+.2f} ± {error:.2f} ({method}, {count} seed{'s' if count > 1 else ''})"
 
 
 if __name__ == "__main__":
