@@ -97,6 +97,11 @@ def given_row(schema: Schema, said: Mapping[str, Any]) -> Tensor:
     return found
 
 
+def codes_told(told: Tensor) -> Tensor:
+    """The code `(N,)` that each row of zeros with a one `(N, levels)` tells, −1 where all are zeros: a hole."""
+    return torch.where(told.any(-1), told.argmax(-1), -1)
+
+
 def given_code(field: Field, value: Any) -> int:
     """The code of one value of a field of classes. Raises DataError where it is none."""
     return int(to_model(field, _cell(field, value), "given")[0])

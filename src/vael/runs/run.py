@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vael import applications, evaluation
 from vael.data import Data, Frame, Reading, Schema, Split, decode, source_rows
 from vael.data import encode as encode_frame
-from vael.data.given import given_code, given_row, with_part
+from vael.data.given import codes_told, given_code, given_row, with_part
 from vael.data.sources import read_like
 from vael.diagnostics import Diagnosis
 from vael.errors import DamagedFile, DataError, RecipeError, WriteError
@@ -212,7 +212,7 @@ class Run:
         columns: Columns = {field.name: np.asarray(field.values)[best.numpy()]}
         columns |= {f"p_{value}": chance[:, code].numpy() for code, value in enumerate(field.values)}
         told = part.told()
-        truth = part.label if learns else None if told is None else told[:, : field.levels].argmax(-1)
+        truth = part.label if learns else None if told is None else codes_told(told[:, : field.levels])
         if truth is None or not bool((truth >= 0).any()):
             return columns, None
         known = truth.cpu() >= 0
