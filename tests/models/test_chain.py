@@ -18,7 +18,15 @@ from vael.likelihoods import Gaussian
 from vael.networks import MLP
 from vael.objectives import STL
 from vael.posteriors import BernoulliPosterior, CategoricalPosterior, ChainPosterior, GaussianPosterior
-from vael.priors import BernoulliPrior, CategoricalPrior, ChainPrior, ConditionalPrior, GaussianPrior
+from vael.priors import (
+    BernoulliPrior,
+    CategoricalPrior,
+    ChainPrior,
+    ConditionalPrior,
+    GaussianPrior,
+    MovedPrior,
+    VampPrior,
+)
 from vael.runs.recipe import build_model, describe_model
 
 F64 = torch.float64
@@ -48,6 +56,18 @@ def hierarchy() -> VAE:
         return VAE(prior, Gaussian(MLP(5, [6], 3), scale=0.5), posterior)
 
     return seeded(make)
+
+
+def test_its_levels_and_a_moved_prior_are_shown_the_examples_that_they_begin_at():
+    prior = ChainPrior([VampPrior(2, 3), ConditionalPrior(MLP(2, [], 2))])
+    levels = [GaussianPosterior(MLP(3, [], 4)), GaussianPosterior(MLP(3, [], 2, given=2))]
+    VAE(prior, Gaussian(MLP(3, [], 3)), ChainPosterior(levels))
+    x = torch.arange(12.0).reshape(4, 3)
+    prior.begin(x)
+    assert torch.equal(prior.levels[0].pseudo, x[:3])
+    inside = MovedPrior(VampPrior(2, 3, event_shape=3))
+    inside.begin(x)
+    assert torch.equal(inside.prior.pseudo, x[:3])
 
 
 def labelled(classes: int = 3, latent: int = 1, classifier: float = 0.0, *, own: bool = False) -> VAE:
