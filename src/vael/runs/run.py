@@ -240,7 +240,7 @@ class Run:
     def traverse(
         self, row: int | None = None, data: object | None = None, *, units: Sequence[int] | None = None, steps: int = 9
     ) -> tuple[Columns, list[int]]:
-        """Centres of p(x|z) with one unit of z at a time moved through the prior's quantiles, and which units.
+        """Centres of p(x|z) with one unit of z at a time moved through the quantiles of N(0, 1), and which units.
 
         row: Whose posterior mean is moved, counted from 1; z = 0 when left out. units: Counted from 0; the eight whose
         posterior mean moves most over the test split when left out. The columns are those of the data, line by line,
