@@ -123,7 +123,7 @@ def test_a_class_that_is_missing_is_judged_neither_right_nor_wrong(table, tmp_pa
     holes = table["kind"].astype(object)
     holes[::3] = None
     run = vael.fit(table.assign(kind=holes), given=["kind"], latent=2, steps=400, output=tmp_path / "run", seed=1)
-    columns, accuracy = run.classify(draws=20)
+    _, accuracy = run.classify(draws=20)
     known = run.data.split("test").told()[:, :3].sum(-1) > 0
     assert 0.5 < known.double().mean() < 0.8
     rate = accuracy.value

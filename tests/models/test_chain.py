@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.testing import assert_close
 from worlds import assert_recorded, split_of
 
+import vael
 from vael import ELBO, IWAE, VAE, Batch, RecipeError
 from vael.likelihoods import Gaussian
 from vael.networks import MLP
@@ -27,6 +28,7 @@ from vael.priors import (
     MovedPrior,
     VampPrior,
 )
+from vael.runs.fit import planned
 from vael.runs.recipe import build_model, describe_model
 
 F64 = torch.float64
@@ -56,6 +58,35 @@ def hierarchy() -> VAE:
         return VAE(prior, Gaussian(MLP(5, [6], 3), scale=0.5), posterior)
 
     return seeded(make)
+
+
+@pytest.mark.parametrize(("classes", "groups"), [(2, 1), (4, 1), (3, 2)])
+def test_a_label_of_other_classes_than_the_first_level_is_refused_before_training(classes, groups, tmp_path):
+    def built() -> VAE:
+        width = classes * groups
+        guess = CategoricalPosterior(MLP(1, [], width), classes=classes, groups=groups, enumerates=True)
+        code = GaussianPosterior(MLP(1, [], 2, given=width))
+        prior = ChainPrior([CategoricalPrior(classes, groups=groups), GaussianPrior(1)])
+        return VAE(prior, Gaussian(MLP(width + 1, [], 1)), ChainPosterior([guess, code]))
+
+    table = {"a": np.linspace(0.0, 1.0, 60), "kind": np.array(["r", "g", "b"] * 20)}
+    with pytest.raises(RecipeError, match="examples tell it the label 'kind' of 3"):
+        vael.fit(table, model=built(), label=["kind"], steps=1, output=tmp_path / "told")
+    assert vael.fit(table, model=built(), ignore=["kind"], steps=1, output=tmp_path / "alone").model.latent > 2
+
+
+def test_that_the_class_at_the_top_is_the_label_is_said():
+    a = np.linspace(0.0, 1.0, 60)
+    table = {"a": a, "b": a**2, "kind": np.array(["r", "g", "b"] * 20)}
+
+    def built() -> VAE:
+        guess = CategoricalPosterior(MLP(2, [], 3), classes=3, enumerates=True)
+        levels = [guess, GaussianPosterior(MLP(2, [], 2, given=3))]
+        return VAE(ChainPrior([CategoricalPrior(3), GaussianPrior(1)]), Gaussian(MLP(4, [], 2)), ChainPosterior(levels))
+
+    told = "the class at the top of z is the label 'kind'"
+    assert any(told in note for note in planned(table, model=built(), label=["kind"], steps=1).notes)
+    assert not any(told in note for note in planned(table, model=built(), ignore=["kind"], steps=1).notes)
 
 
 def test_its_levels_and_a_moved_prior_are_shown_the_examples_that_they_begin_at():

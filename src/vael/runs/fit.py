@@ -19,7 +19,7 @@ from vael.inference import begin_at
 from vael.likelihoods import Likelihood, Mixed
 from vael.models import VAE
 from vael.objectives import ELBO, Objective
-from vael.posteriors import TruncatedPosterior
+from vael.posteriors import ChainPosterior, TruncatedPosterior
 from vael.runs import auto
 from vael.runs.folder import RunFolder, next_folder
 from vael.runs.recipe import MODEL, build, build_model, describe, describe_model, takes, with_settings
@@ -272,10 +272,21 @@ def resolve(
     elif steps.by == "em":
         begin_em(model, data.split("train"), seed)
     check_gradient(aim, model.posterior)
+    said = [] if learn_label else told_a_label(model, data.schema)
     data = _as_scored(model, data, source)
     bounds(model, data.split("train").rows(torch.zeros(1, dtype=torch.int64)).settled())  # refuse before training
     check_value(aim, model, data.split("train"))
-    return Plan(recipe, data, model, aim, steps, notes(data))
+    return Plan(recipe, data, model, aim, steps, [*notes(data), *said])
+
+
+def told_a_label(model: VAE, schema: Schema) -> list[str]:
+    """What to say of a model by hand whose first level is the label's class. Raises RecipeError for other classes."""
+    posterior, field = model.posterior, schema.label
+    if not isinstance(posterior, ChainPosterior) or field is None or not field.values:
+        return []
+    if not posterior.check_label(field.name, len(field.values)):
+        return []
+    return [f"the class at the top of z is the label {field.name!r}: leave it out to find classes in x alone"]
 
 
 def taught(data: Data) -> float:
