@@ -17,7 +17,7 @@ import vael
 from vael import ELBO, IWAE, VAE, Batch, RecipeError
 from vael.likelihoods import Gaussian
 from vael.networks import MLP
-from vael.objectives import STL
+from vael.objectives import STL, WakeWake
 from vael.posteriors import BernoulliPosterior, CategoricalPosterior, ChainPosterior, GaussianPosterior
 from vael.priors import (
     BernoulliPrior,
@@ -87,6 +87,24 @@ def test_that_the_class_at_the_top_is_the_label_is_said():
     told = "the class at the top of z is the label 'kind'"
     assert any(told in note for note in planned(table, model=built(), label=["kind"], steps=1).notes)
     assert not any(told in note for note in planned(table, model=built(), ignore=["kind"], steps=1).notes)
+
+
+@pytest.mark.parametrize("drawn", ["relaxed", "exact"])
+def test_beside_labels_a_row_without_one_teaches_the_class_as_it_does_alone(drawn):
+    """The same gradient of q(y|x) whether nothing is known of labels or they are there and this row lacks one."""
+    guess = CategoricalPosterior(MLP(3, [4], 3), classes=3, temperature=0.5 if drawn == "relaxed" else None)
+    levels = [guess, GaussianPosterior(MLP(3, [], 2, given=3))]
+    model = VAE(ChainPrior([CategoricalPrior(3), GaussianPrior(1)]), Gaussian(MLP(4, [4], 3)), ChainPosterior(levels))
+    model = model.double().train()
+    x = torch.randn(6, 3, dtype=F64, generator=torch.Generator().manual_seed(0))
+    noise, objective = model.noise(5, 6, seed=0), ELBO() if drawn == "relaxed" else WakeWake(draws=5)
+    slopes = []
+    for label in (None, torch.full((6,), -1)):
+        terms = model.terms(Batch(x, label=label), noise, reparameterised=drawn == "relaxed")
+        slopes.append(torch.autograd.grad(objective(terms).sum(), list(guess.parameters())))
+    for alone, beside in zip(*slopes, strict=True):
+        assert alone.abs().max() > 1e-6
+        assert_close(beside, alone, **ROUNDING)
 
 
 def test_its_levels_and_a_moved_prior_are_shown_the_examples_that_they_begin_at():

@@ -106,7 +106,8 @@ class ChainPosterior(Posterior):
         if label is not None and isinstance(self.levels[0], CategoricalPosterior):
             guess = self.levels[0](x, given, observed)
             penalties, top = self.penalties(guess, label), known(guess, label)
-            levels[0] = frozen[0] = lambda parents: top
+            top_held = OneHot(top.logits.detach(), temperature=top.temperature, straight_through=top.straight_through)
+            levels[0], frozen[0] = (lambda parents: top), (lambda parents: top_held)
         return Chained(
             levels, self.sizes, still=lambda: Chained(frozen, self.sizes), summed=self.summed, penalties=penalties
         )
