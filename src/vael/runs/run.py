@@ -159,7 +159,7 @@ class Run:
         given, rows: Of a conditional model, what they are conditioned on; see `told`. Where a part of each picture is
         given, it stands in the examples as it was given.
         """
-        code, given = self._class_of(given)
+        code, given = applications.asked(self.model, self.schema, given)
         told = self.told(count, given, rows, seed=seed)
         whole: dict[str, NDArray[np.generic]] = {}
         for first, x in applications.generated(self.model, count, seed=seed, mean=mean, given=told, label=code):
@@ -168,15 +168,6 @@ class Run:
                 column = whole.setdefault(name, np.empty((count, *some.shape[1:]), some.dtype))
                 column[first : first + len(some)] = some
         return whole
-
-    def _class_of(self, given: Mapping[str, Any] | None) -> tuple[int | None, Mapping[str, Any] | None]:
-        """The code of the class that `given` names for a label that is learned, and the rest of what is given."""
-        field = self.schema.label
-        learns = isinstance(self.model.posterior, ChainPosterior) and self.model.posterior.summed
-        if given is None or field is None or field.name not in given or not learns:
-            return None, given
-        code = given_code(field, given[field.name])
-        return code, {name: value for name, value in given.items() if name != field.name} or None
 
     def encode(self, data: object | None = None, *, split: str | None = None) -> NDArray[np.float64]:
         """Posterior mean of every example, `(N, D)`; the same at every call."""
