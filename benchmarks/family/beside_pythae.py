@@ -73,7 +73,10 @@ def trainer_of(pair: Pair, peer: nn.Module, x: Tensor, folder: str, seed: int) -
 
 
 def engine_of(model: vael.VAE, pair: Pair, split: Split, seed: int, steps: int, say: Callable[[str], None]) -> Engine:
-    """The engine of `vael fit`, which records its step at once, as a run of 2,050 steps and more does."""
+    """The engine of `vael fit`, which records its step at once, as a run of 2,050 steps and more does.
+
+    steps: Of a warm-up: all but the last epoch, in which Pythae's target is at its full height too.
+    """
     model.prior.begin(split.x)
     training = Training(steps=LONG, schedule="constant", batch=BATCH, warm_up=steps if pair.warms else 0)
     made = Engine(model, pair.objective(), split, training, seed=seed, say=say)
@@ -127,7 +130,7 @@ def beside(pair: Pair, seed: int, asked: argparse.Namespace) -> dict[str, Any]:
     peer = pair.peer(deepcopy(encoder), deepcopy(decoder), x)
     said: list[str] = []
     steps = len(x) // BATCH
-    engine = engine_of(model, pair, split_of(x), seed, steps * asked.epochs, said.append)
+    engine = engine_of(model, pair, split_of(x), seed, steps * (asked.epochs - 1), said.append)
     ours, theirs = Clock(), Clock()
 
     def epoch() -> None:
