@@ -159,7 +159,7 @@ def cell(found: list[dict[str, Any]], side: str, what: str) -> str:
         return ""
     digits = 2 if what == "cpu" else 1
     spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 and what != "cpu" else ""
-    return f"{median(values) if what == 'cpu' else fmean(values):.{digits}f}{spread}"
+    return f"{median(values) if what == 'cpu' else fmean(values):.{digits}f}{spread}".replace("-", "−")
 
 
 def table(lines: list[dict[str, Any]]) -> str:
