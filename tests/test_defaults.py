@@ -12,6 +12,7 @@ from vael.data.sources import read
 from vael.evaluation import bounds
 from vael.networks import MLP, ConvDecoder, ConvEncoder, Rescaled, RowFeatures
 from vael.posteriors import GaussianPosterior
+from vael.runs.fit import planned as fully_planned
 
 RNG = np.random.default_rng(0)
 
@@ -106,3 +107,24 @@ def test_zeros_off_a_grid_go_with_a_law_of_the_whole_line_and_without_one_above_
     assert run.split_of({"a": run.sample(100)["a"]}).x.shape == (100, 1)  # none is below zero
     with pytest.raises(vael.RecipeError, match=r"Gamma has no finite density at 0; spiked gives it a probability"):
         vael.fit({"a": amounts}, likelihood="gamma", latent=1, steps=2)
+
+
+def test_a_table_starts_at_the_linear_model_of_its_columns():
+    rng = np.random.default_rng(0)
+    cause = rng.normal(size=300)
+    source = {f"c{number}": np.exp(cause + 0.2 * rng.normal(size=300)) for number in range(4)}
+    source["kind"] = np.where(cause > 0, "high", "low")
+    torch.manual_seed(0)
+    model, data = planned(source)
+    split = data.split("train")
+    marginal = model.likelihood.marginal(split.x, torch.ones_like(split.x, dtype=torch.bool))
+    model.likelihood.network.begin_affine(torch.zeros(marginal.numel(), 3), marginal.flatten())
+    without = bounds(model, split).means["elbo"]
+    defaults.start(model, split)
+    assert bounds(model, split).means["elbo"] > without + 2  # columns of one cause say each other
+
+
+def test_a_table_is_looked_at_more_often_than_pictures():
+    table, digits = fully_planned("iris").training, fully_planned("digits").training
+    assert (table.evaluate_every, table.patience) == defaults.LOOKS_AT_A_TABLE
+    assert (digits.evaluate_every, digits.patience) == defaults.LOOKS

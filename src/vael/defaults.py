@@ -14,6 +14,7 @@ from vael.data.dataset import Data, Split
 from vael.data.given import numbers_of
 from vael.data.schema import Binarization, Field, Schema
 from vael.errors import RecipeError
+from vael.inference.linear import begin_linear
 from vael.likelihoods import Likelihood, Mixed
 from vael.models import VAE
 from vael.names import closest, kind_of
@@ -26,6 +27,9 @@ from vael.training import Training
 LATENT = 16
 SMALL = 128  # features: below it a step costs its overhead, whatever the layers
 FEWEST_STEPS, EPOCHS = 6_000, 20
+# Steps between two looks at the validation rows, at least, and looks without a better bound that end training. A small
+# table's model begins near its best, and over-fits after: of wdbc's 398 rows within 200 steps.
+LOOKS, LOOKS_AT_A_TABLE = (100, 15), (50, 20)
 EMBEDDING = 16  # numbers for a category of many levels
 
 # Pictures of at least so many pixels a side get convolutions. In equal time on one thread, two minutes, they are worth
@@ -206,7 +210,7 @@ def likelihood(schema: Schema, chosen: Chosen, latent: int, hidden: list[int]) -
         ([place[field.name] for field in fields], member(None, event_shape=len(fields), **arguments(member, fields)))
         for member, fields in groups
     ]
-    return Mixed(MLP(latent, hidden, Mixed.outputs_for(parts)), parts=parts)
+    return Mixed(MLP(latent, hidden, Mixed.outputs_for(parts), skip=True), parts=parts)
 
 
 def grouped(schema: Schema, chosen: Chosen) -> list[tuple[type[Likelihood], list[Field]]]:
@@ -238,7 +242,7 @@ def decoder(schema: Schema, latent: int, hidden: list[int], outputs: Any) -> nn.
     """The network of p(x|z) where one law scores all of x: convolutional for pictures, else an MLP."""
     channels = channels_of(schema)
     if not channels:
-        return MLP(latent, hidden, outputs)
+        return MLP(latent, hidden, outputs, skip=schema.is_table)
     small = prod(schema.event_shape[1:]) <= MAPPED
     return ConvDecoder(latent, channels[::-1], outputs, bias="per_pixel" if small else "per_channel")
 
@@ -262,14 +266,18 @@ def encoder(schema: Schema, outputs: int, hidden: list[int], *, above: int = 0) 
     counts = [column for column, field in enumerate(fields) if (field.kind, field.view) in logs]
     holes = [column for column, field in enumerate(fields) if field.missing]
     if not any(level > 2 for level in levels) and not counts and not holes:
-        return MLP(len(fields), hidden, outputs, **beside)
+        return MLP(len(fields), hidden, outputs, skip=True, **beside)
     learned = {"embedding": EMBEDDING} if max(levels) > MANY else {}
-    features = MLP(RowFeatures.width(levels, holes, **learned), hidden, outputs, **beside)
+    features = MLP(RowFeatures.width(levels, holes, **learned), hidden, outputs, skip=True, **beside)
     return RowFeatures(features, levels=levels, counts=counts, holes=holes, **learned)
 
 
 def start(model: VAE, split: Split) -> None:
-    """Begin at the data: a decoder that can is set to fit x without any z, a prior that can is shown examples."""
+    """Begin at the data: a decoder that can is set to fit x without any z, a prior that can is shown examples.
+
+    Networks with a linear part begin at the linear model of the data, see `begin_linear`. Part and start are worth 5.5
+    nats of test log p on wdbc (398 rows train), 1.3 on concrete and 0.3 on red wine; one split each, 300 draws.
+    """
     begin = getattr(model.likelihood.network, "begin", None)
     rows = torch.arange(min(len(split), 10_000))
     part = split.rows(rows).settled(seed=0)
@@ -281,6 +289,7 @@ def start(model: VAE, split: Split) -> None:
     values = model.likelihood.marginal(batch.x, observed)
     if values is not None:
         begin(values)
+    begin_linear(model, batch)
 
 
 def training(data: Data, asked: Mapping[str, Any]) -> Training:
@@ -297,11 +306,12 @@ def training(data: Data, asked: Mapping[str, Any]) -> Training:
         raise RecipeError(f"Training: epochs must be above 0, got {epochs}.")
     steps = max(FEWEST_STEPS, EPOCHS * epoch) if epochs is None else max(1, round(epochs * examples / batch))
     steps = rest.get("steps", steps)
+    least, patience = LOOKS_AT_A_TABLE if data.schema.is_table else LOOKS
     settings = {
         "steps": steps,
         "batch": batch,
-        "evaluate_every": max(1, min(epoch, 1000) if epoch >= 100 else min(100, steps)),
+        "evaluate_every": max(1, min(epoch, 1000) if epoch >= 100 else min(least, steps)),
     }
     if "steps" not in rest and epochs is None:
-        settings["patience"] = 15
+        settings["patience"] = patience
     return Training.of({**settings, **rest, "batch": batch})

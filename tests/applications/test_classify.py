@@ -119,6 +119,18 @@ def test_a_model_of_x_given_the_class_classifies_by_bayes_rule(table, tmp_path):
     assert set(columns) == {"kind", "p_red", "p_green", "p_blue"}
 
 
+def test_a_class_that_is_missing_is_judged_neither_right_nor_wrong(table, tmp_path):
+    holes = table["kind"].astype(object)
+    holes[::3] = None
+    run = vael.fit(table.assign(kind=holes), given=["kind"], latent=2, steps=400, output=tmp_path / "run", seed=1)
+    _, accuracy = run.classify(draws=20)
+    known = run.data.split("test").told()[:, :3].sum(-1) > 0
+    assert 0.5 < known.double().mean() < 0.8
+    rate = accuracy.value
+    assert rate > 0.93  # a third of the rows counted as blue would leave 0.75
+    assert accuracy.standard_error == pytest.approx((rate * (1 - rate) / (known.sum() - 1)) ** 0.5)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "told"),
     [

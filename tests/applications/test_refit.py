@@ -17,7 +17,7 @@ from vael.evaluation import bounds
 from vael.evidence import Importance
 from vael.likelihoods import Gaussian
 from vael.networks import MLP
-from vael.posteriors import DeterministicPosterior, GaussianPosterior
+from vael.posteriors import DeterministicPosterior, GaussianPosterior, VonMisesFisherPosterior
 from vael.priors import (
     CategoricalPrior,
     ExemplarPrior,
@@ -167,6 +167,12 @@ def test_what_cannot_be_refitted_is_refused():
         refit_prior(model, split, MixturePrior(1, 400))
     with pytest.raises(DataError, match="27 rows, and an exemplar prior of 40 examples"):
         refit_prior(model, split, ExemplarPrior(1, 40))
+    given = VAE(GaussianPrior(1), Gaussian(MLP(3, [], 1)), GaussianPosterior(MLP(1, [], 2, given=2)))
+    with pytest.raises(RecipeError, match="here x is conditioned on what is given"):
+        refit_prior(given, split, MixturePrior(1, 2))
+    curved = VAE(HypersphericalPrior(2), Gaussian(MLP(2, [], 1)), VonMisesFisherPosterior(MLP(1, [], 3)))
+    with pytest.raises(RecipeError, match="here z lies in a sphere"):
+        refit_prior(curved, split, MixturePrior(2, 2))
     for prior in (CategoricalPrior(3), HypersphericalPrior(3)):
         with pytest.raises(RecipeError, match="MovedPrior: moves numbers on the whole line"):
             MovedPrior(prior)

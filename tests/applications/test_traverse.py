@@ -8,8 +8,12 @@ from torch.testing import assert_close
 from worlds import Linear, split_of
 
 import vael
-from vael import RecipeError
+from vael import VAE, RecipeError
 from vael.applications import analogy, direction, encode, manifold, most_told, quantiles, traverse
+from vael.likelihoods import Gaussian
+from vael.networks import MLP
+from vael.posteriors import CategoricalPosterior, ChainPosterior, GaussianPosterior, VonMisesFisherPosterior
+from vael.priors import CategoricalPrior, ChainPrior, GaussianPrior, HypersphericalPrior
 
 WORLD = Linear.random(latent=3, observed=5, seed=2)
 
@@ -37,6 +41,21 @@ def test_one_unit_moves_and_the_others_stay():
             assert_close(found[line, step], decoded(moved))
     with pytest.raises(RecipeError, match=r"unit z4: is not there; z has 3 numbers, z1 … z3"):
         traverse(WORLD.model(), z, [3], values)
+
+
+def test_what_has_no_line_to_move_along_is_left_out_and_refused():
+    prior = ChainPrior([CategoricalPrior(2), GaussianPrior(2)])
+    guess = CategoricalPosterior(MLP(5, [], 2), classes=2, enumerates=True)
+    posterior = ChainPosterior([guess, GaussianPosterior(MLP(5, [], 4, given=2))])
+    model = VAE(prior, Gaussian(MLP(4, [], 5)), posterior).double()
+    assert set(most_told(model, split_of(WORLD.sample(9)), 8)) == {2, 3}
+    z, values = torch.zeros(4).double(), quantiles(3)
+    assert traverse(model, z, [3], values).shape == (1, 3, 5)
+    with pytest.raises(RecipeError, match="z2 is part of a state"):
+        traverse(model, z, [3, 1], values)
+    curved = VAE(HypersphericalPrior(2), Gaussian(MLP(2, [], 5)), VonMisesFisherPosterior(MLP(5, [], 3))).double()
+    with pytest.raises(RecipeError, match="traverse: z is part of"):
+        traverse(curved, z[:2], most_told(curved, split_of(WORLD.sample(9)), 8), values)
 
 
 def test_the_plane_grows_to_the_right_and_upwards_by_equal_shares_of_the_prior():

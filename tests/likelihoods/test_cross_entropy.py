@@ -46,6 +46,7 @@ def decoders() -> dict[str, nn.Module]:
         "affine": affine,
         "constant": Constant(4 * normal(FEATURES)),
         "linear": MLP(LATENT, [5, 4], 7),
+        "skip": MLP(LATENT, [9], FEATURES, skip=True),
     }
 
 
@@ -56,7 +57,7 @@ def kinds(seed: int = 0) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("hidden", [False, True])
 @pytest.mark.parametrize("kind", ["binary", "grey"])
-@pytest.mark.parametrize("name", ["mlp", "affine", "constant", "linear"])
+@pytest.mark.parametrize("name", ["mlp", "affine", "constant", "linear", "skip"])
 @pytest.mark.parametrize("wide", [1, 5])
 def test_without_gradients_the_score_is_the_formula(name, kind, hidden, wide):
     network, x, z = decoders()[name].double(), kinds()[kind], normal(4, wide, LATENT)

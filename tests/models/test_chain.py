@@ -13,12 +13,22 @@ from torch import Tensor
 from torch.testing import assert_close
 from worlds import assert_recorded, split_of
 
+import vael
 from vael import ELBO, IWAE, VAE, Batch, RecipeError
 from vael.likelihoods import Gaussian
 from vael.networks import MLP
-from vael.objectives import STL
+from vael.objectives import STL, WakeWake
 from vael.posteriors import BernoulliPosterior, CategoricalPosterior, ChainPosterior, GaussianPosterior
-from vael.priors import BernoulliPrior, CategoricalPrior, ChainPrior, ConditionalPrior, GaussianPrior
+from vael.priors import (
+    BernoulliPrior,
+    CategoricalPrior,
+    ChainPrior,
+    ConditionalPrior,
+    GaussianPrior,
+    MovedPrior,
+    VampPrior,
+)
+from vael.runs.fit import planned
 from vael.runs.recipe import build_model, describe_model
 
 F64 = torch.float64
@@ -48,6 +58,65 @@ def hierarchy() -> VAE:
         return VAE(prior, Gaussian(MLP(5, [6], 3), scale=0.5), posterior)
 
     return seeded(make)
+
+
+@pytest.mark.parametrize(("classes", "groups"), [(2, 1), (4, 1), (3, 2)])
+def test_a_label_of_other_classes_than_the_first_level_is_refused_before_training(classes, groups, tmp_path):
+    def built() -> VAE:
+        width = classes * groups
+        guess = CategoricalPosterior(MLP(1, [], width), classes=classes, groups=groups, enumerates=True)
+        code = GaussianPosterior(MLP(1, [], 2, given=width))
+        prior = ChainPrior([CategoricalPrior(classes, groups=groups), GaussianPrior(1)])
+        return VAE(prior, Gaussian(MLP(width + 1, [], 1)), ChainPosterior([guess, code]))
+
+    table = {"a": np.linspace(0.0, 1.0, 60), "kind": np.array(["r", "g", "b"] * 20)}
+    with pytest.raises(RecipeError, match="examples tell it the label 'kind' of 3"):
+        vael.fit(table, model=built(), label=["kind"], steps=1, output=tmp_path / "told")
+    assert vael.fit(table, model=built(), ignore=["kind"], steps=1, output=tmp_path / "alone").model.latent > 2
+
+
+def test_that_the_class_at_the_top_is_the_label_is_said():
+    a = np.linspace(0.0, 1.0, 60)
+    table = {"a": a, "b": a**2, "kind": np.array(["r", "g", "b"] * 20)}
+
+    def built() -> VAE:
+        guess = CategoricalPosterior(MLP(2, [], 3), classes=3, enumerates=True)
+        levels = [guess, GaussianPosterior(MLP(2, [], 2, given=3))]
+        return VAE(ChainPrior([CategoricalPrior(3), GaussianPrior(1)]), Gaussian(MLP(4, [], 2)), ChainPosterior(levels))
+
+    told = "the class at the top of z is the label 'kind'"
+    assert any(told in note for note in planned(table, model=built(), label=["kind"], steps=1).notes)
+    assert not any(told in note for note in planned(table, model=built(), ignore=["kind"], steps=1).notes)
+
+
+@pytest.mark.parametrize("drawn", ["relaxed", "exact"])
+def test_beside_labels_a_row_without_one_teaches_the_class_as_it_does_alone(drawn):
+    """The same gradient of q(y|x) whether nothing is known of labels or they are there and this row lacks one."""
+    guess = CategoricalPosterior(MLP(3, [4], 3), classes=3, temperature=0.5 if drawn == "relaxed" else None)
+    levels = [guess, GaussianPosterior(MLP(3, [], 2, given=3))]
+    model = VAE(ChainPrior([CategoricalPrior(3), GaussianPrior(1)]), Gaussian(MLP(4, [4], 3)), ChainPosterior(levels))
+    model = model.double().train()
+    x = torch.randn(6, 3, dtype=F64, generator=torch.Generator().manual_seed(0))
+    noise, objective = model.noise(5, 6, seed=0), ELBO() if drawn == "relaxed" else WakeWake(draws=5)
+    slopes = []
+    for label in (None, torch.full((6,), -1)):
+        terms = model.terms(Batch(x, label=label), noise, reparameterised=drawn == "relaxed")
+        slopes.append(torch.autograd.grad(objective(terms).sum(), list(guess.parameters())))
+    for alone, beside in zip(*slopes, strict=True):
+        assert alone.abs().max() > 1e-6
+        assert_close(beside, alone, **ROUNDING)
+
+
+def test_its_levels_and_a_moved_prior_are_shown_the_examples_that_they_begin_at():
+    prior = ChainPrior([VampPrior(2, 3), ConditionalPrior(MLP(2, [], 2))])
+    levels = [GaussianPosterior(MLP(3, [], 4)), GaussianPosterior(MLP(3, [], 2, given=2))]
+    VAE(prior, Gaussian(MLP(3, [], 3)), ChainPosterior(levels))
+    x = torch.arange(12.0).reshape(4, 3)
+    prior.begin(x)
+    assert torch.equal(prior.levels[0].pseudo, x[:3])
+    inside = MovedPrior(VampPrior(2, 3, event_shape=3))
+    inside.begin(x)
+    assert torch.equal(inside.prior.pseudo, x[:3])
 
 
 def labelled(classes: int = 3, latent: int = 1, classifier: float = 0.0, *, own: bool = False) -> VAE:

@@ -40,6 +40,31 @@ def test_an_mlp_without_hidden_layers_is_the_affine_map_it_says():
     assert torch.equal(bias, torch.zeros(2))
 
 
+def test_a_skip_adds_a_linear_map_of_the_inputs():
+    torch.manual_seed(0)
+    network, x = MLP((2, 3), [4], (5, 2), skip=True), torch.randn(7, 8, 2, 3)
+    past = (x.flatten(-2) @ network.past.weight.T).unflatten(-1, (5, 2))
+    hidden = network.head(network.body(x)).unflatten(-1, (5, 2))
+    assert_close(network(x), hidden + past)
+    assert affine_map(MLP(3, [4], 2, skip=True)) is None
+
+
+def test_a_skip_is_none_without_hidden_layers():
+    network, x = MLP(3, [], 2, skip=True), torch.randn(5, 3)
+    weight, bias = affine_map(network)
+    assert_close(network(x), x @ weight.T + bias)
+    assert network.past is None
+
+
+def test_a_skip_can_begin_as_an_affine_map():
+    network, x = MLP(3, [4], 2, skip=True), torch.randn(5, 3)
+    weight, bias = torch.randn(2, 3), torch.randn(2)
+    network.begin_affine(weight, bias)
+    assert_close(network(x), x @ weight.T + bias)
+    with pytest.raises(RecipeError, match="begin_affine needs skip=True"):
+        MLP(3, [4], 2).begin_affine(weight, bias)
+
+
 def test_rescaled_brings_grey_values_to_minus_one_and_one():
     assert_close(
         Rescaled(Seen(), loc=8.0, scale=8.0)(torch.tensor([[0.0, 8.0, 16.0]])), torch.tensor([[-1.0, 0.0, 1.0]])

@@ -11,8 +11,8 @@ from vael import VAE, RecipeError, Training
 from vael.likelihoods import Gaussian
 from vael.networks import MLP
 from vael.objectives import RAE, Reconstruction
-from vael.posteriors import DeterministicPosterior
-from vael.priors import GaussianPrior
+from vael.posteriors import BernoulliPosterior, DeterministicPosterior
+from vael.priors import BernoulliPrior, GaussianPrior
 from vael.training import Engine
 
 F64 = torch.float64
@@ -48,6 +48,14 @@ def test_short_codes_and_weights_are_charged_by_half_their_squares():
     squares = sum((weight**2).sum() for weight in (first, last))
     wanted = plain - 0.3 * 0.5 * (z**2).sum(1) - 0.2 * 0.5 * squares
     assert_close(valued(RAE(0.3, 0.2), model, x), wanted)
+
+
+def test_where_all_states_stand_for_draws_each_counts_by_its_chance():
+    model, x = parts([4])
+    model = VAE(BernoulliPrior(2), model.likelihood, BernoulliPosterior(MLP(5, [], 2), enumerates=True)).double()
+    plain = Reconstruction()(model.terms(x, model.noise(1, 6, seed=1)))
+    ones = model.posterior(x).mean.sum(-1)  # E ‖z‖² of zeros and ones
+    assert_close(valued(RAE(0.3, 0.0), model, x), plain - 0.3 * 0.5 * ones)
 
 
 def test_the_slope_is_that_of_the_decoder_along_the_spare_normals_and_on_average_the_jacobians_squares():

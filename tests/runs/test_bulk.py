@@ -170,6 +170,38 @@ def test_samples_come_in_parts_and_each_part_is_a_function_of_its_number(people_
     assert len({str(parts[0].slice(start, 33).to_pydict()) for start in (0, 33, 66)}) == 3
 
 
+@pytest.fixture(scope="module")
+def told_run(tmp_path_factory):
+    """A run of p(size | colour), and its table as Parquet."""
+    folder, rng = tmp_path_factory.mktemp("told"), np.random.default_rng(0)
+    colour = np.array(["red", "blue"] * 100)
+    columns = {"colour": colour, "size": np.where(colour == "red", 5.0, -5.0) + rng.normal(size=200)}
+    parquet.write_table(pa.table(columns), folder / "all.parquet")
+    return vael.fit(columns, given=["colour"], latent=1, steps=300, output=folder / "run"), folder / "all.parquet"
+
+
+def test_what_a_model_is_conditioned_on_is_read_and_said_for_a_folder_too(told_run, tmp_path):
+    run, file = told_run
+    assert done(run, "encode", file, tmp_path / "codes").rows == 200
+    codes = parquet.read_table(tmp_path / "codes" / "all.parquet")["z1"].to_numpy()
+    np.testing.assert_allclose(codes, run.encode(file)[:, 0], atol=1e-6)
+    for colour, low, high in (("red", 3, 7), ("blue", -7, -3)):
+        folder = tmp_path / colour
+        tasks = bulk.sampling_tasks(run, 120, folder, seed=0, mean=False, given={"colour": colour})
+        assert bulk.perform(run, tasks).rows == 120
+        sizes = parquet.read_table(folder / "part-000000.parquet")["size"].to_numpy()
+        assert low < np.median(sizes) < high
+    with pytest.raises(RecipeError, match=r"nothing was given.\n  For a folder: --given colour=VALUE"):
+        bulk.sampling_tasks(run, 120, tmp_path / "none", seed=0, mean=False)
+    with pytest.raises(DataError, match="'green' is not one of its 2 values"):
+        bulk.sampling_tasks(run, 120, tmp_path / "none", seed=0, mean=False, given={"colour": "green"})
+
+
+def test_rows_to_take_from_are_for_one_file(told_run, tmp_path, capsys):
+    assert command(["sample", str(told_run[0].folder.path), "--rows", "1", "-o", str(tmp_path / "new")]) == 1
+    assert "--rows is for one file" in capsys.readouterr().err
+
+
 # ── as a person uses it ──────────────────────────────────────────────────────────────────────────────────────
 
 

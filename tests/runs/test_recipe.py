@@ -214,7 +214,12 @@ REGISTER = {
         ],
     },
     "network": {
-        "mlp": [MLP(3, [5, 7], 6, activation="silu"), MLP((1, 2, 3), [], (2, 2)), MLP(3, [5], 6, given=2)],
+        "mlp": [
+            MLP(3, [5, 7], 6, activation="silu"),
+            MLP((1, 2, 3), [], (2, 2)),
+            MLP(3, [5], 6, given=2),
+            MLP(3, [5], 6, skip=True),
+        ],
         "corrupted": [Corrupted(MLP(3, [5], 6), mask=0.25, blank=0.5, noise=0.1)],
         "rescaled": [Rescaled(MLP(3, [5], 6), loc=8.0, scale=7.5)],
         "last": [Last(MLP(2, [5], 6), 4)],

@@ -8,7 +8,7 @@ from worlds import split_of
 from vael import VAE, RecipeError
 from vael.likelihoods import Bernoulli, Gaussian
 from vael.networks import MLP, ConvDecoder, ConvEncoder
-from vael.objectives import ELBO, IWAE, PIWAE, Beta, Matching, Renyi, TotalCorrelation
+from vael.objectives import ELBO, IWAE, PIWAE, RAE, Beta, Factor, Matching, Renyi, TotalCorrelation
 from vael.posteriors import GaussianPosterior
 from vael.priors import GaussianPrior
 from vael.training import Engine, Together, Training
@@ -182,3 +182,12 @@ def test_an_objective_that_is_no_table_of_numbers_is_advanced_in_turn():
     stepper(engines, said.append)()
     assert [engine.step for engine in engines] == [1, 1]
     assert "Plain is not of vael or torch.nn" in said[0]
+
+
+@pytest.mark.parametrize("objective", [RAE, Factor])
+def test_an_objective_that_belongs_to_its_model_is_advanced_in_turn(objective):
+    said = []
+    engines = [with_encoder(with_an_idle_one, seed, objective()) for seed in range(2)]
+    stepper(engines, said.append)()
+    assert [engine.step for engine in engines] == [1, 1]
+    assert f"{objective.__name__} belongs to one model" in said[0]

@@ -1,7 +1,7 @@
 """What a fitted model is put to: generate, encode, reconstruct, interpolate."""
 
 from vael.applications.classify import check_one_category, classify
-from vael.applications.generate import centres, decoded, generate, generated
+from vael.applications.generate import asked, centres, decoded, generate, generated
 from vael.applications.interpolate import interpolate
 from vael.applications.reconstruct import encode, reconstruct
 from vael.applications.refit import log_prob_of_codes, refit_prior
@@ -9,6 +9,7 @@ from vael.applications.traverse import analogy, direction, manifold, most_told, 
 
 __all__ = [
     "analogy",
+    "asked",
     "centres",
     "check_one_category",
     "classify",

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vael.applications.generate import generate
+from vael.applications.generate import asked, generate
 from vael.applications.reconstruct import encode, reconstruct
 from vael.data.dataset import Split, decode
 from vael.data.dataset import encode as encode_frame
 from vael.data.frame import Frame
+from vael.data.given import given_row
 from vael.data.outputs import spread
 from vael.data.schema import Schema
 from vael.data.sources.frames import read_frame
@@ -89,9 +90,14 @@ def answer(verb: str, model: VAE, schema: Schema, batch: Any, *, file: str, firs
     return to_arrow(VERBS[verb](model, schema, rows, **options))
 
 
-def new_rows(model: VAE, schema: Schema, count: int, *, seed: int, part: int, piece: int, mean: bool) -> Any:
-    """`count` new examples as an Arrow table: a function of (seed, part, piece)."""
-    x = generate(model, count, seed=seed_of(seed, f"sample {part} {piece}"), mean=mean)
+def new_rows(
+    model: VAE, schema: Schema, count: int, *, seed: int, part: int, piece: int, mean: bool,
+    given: Mapping[str, Any] | None = None,
+) -> Any:  # fmt: skip
+    """`count` new examples as an Arrow table: a function of (seed, part, piece), and of what is given to all."""
+    code, rest = asked(model, schema, given)
+    told = None if rest is None else given_row(schema, rest)
+    x = generate(model, count, seed=seed_of(seed, f"sample {part} {piece}"), mean=mean, given=told, label=code)
     return to_arrow(decode(x, schema, centres=mean))
 
 

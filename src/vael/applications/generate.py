@@ -1,31 +1,36 @@
 """New examples: z from the prior, x from the likelihood."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from vael.data.given import given_code
+from vael.data.schema import Schema
 from vael.distributions.chained import known
 from vael.errors import RecipeError
 from vael.memory import keep_freed_memory
 from vael.models.vae import VAE
 from vael.noise import stream
+from vael.posteriors.chain import ChainPosterior
 
 AT_ONCE = 4096
 
 
 def generate(
     model: VAE, count: int, *, seed: int, mean: bool = False, dtype: torch.dtype | None = None,
-    given: Tensor | None = None,
+    given: Tensor | None = None, label: int | None = None,
 ) -> Tensor:  # fmt: skip
     """`count` draws of p(x), `(count, *event)`, in the model's units; with `mean`, centres of p(x|z) instead.
 
     given: Of a conditional model, what each is conditioned on, `(count, C)`, or `(1, C)` for all; see `told`.
+    label: The code of the class that all shall be of; see `generated`.
     dtype: What they are held in, such as torch.uint8 for zeros and ones or grey values; the model's own when left out.
     The same seed gives the same examples. Raises RecipeError when `count` is below 1.
     """
     whole: Tensor | None = None
-    for first, some in generated(model, count, seed=seed, mean=mean, given=given):
+    for first, some in generated(model, count, seed=seed, mean=mean, given=given, label=label):
         if whole is None:
             whole = some.new_empty((count, *some.shape[1:]), dtype=dtype)
         whole[first : first + len(some)] = some
@@ -66,6 +71,16 @@ def generated(
             yield first, some  # outside of inference mode, which would else be the caller's too
     finally:
         model.train(was_training)
+
+
+def asked(model: VAE, schema: Schema, given: Mapping[str, Any] | None) -> tuple[int | None, Mapping[str, Any] | None]:
+    """The code of the class that `given` names for a label that is learned, and the rest of what is given."""
+    field = schema.label
+    learns = isinstance(model.posterior, ChainPosterior) and model.posterior.summed
+    if given is None or field is None or field.name not in given or not learns:
+        return None, given
+    code = given_code(field, given[field.name])
+    return code, {name: value for name, value in given.items() if name != field.name} or None
 
 
 def decoded(

@@ -57,11 +57,18 @@ def check(model: VAE, prior: Prior, steps: int, batch: int) -> None:
         raise RecipeError(f"refit_prior: needs at least 0 steps and 1 row a step, got {steps} steps and {batch} rows.")
     if prior.latent != model.latent:
         raise RecipeError(f"refit_prior: the model has {model.latent} latents, the prior {prior.latent}.")
-    if model.states is not None or model.given or hasattr(model.prior, "levels") or model.posterior.path == "none":
-        raise RecipeError(
-            "refit_prior: fits a law of numbers to codes that are numbers, for a model of one level and nothing given; "
-            f"this one has prior {type(model.prior).__name__} and posterior {type(model.posterior).__name__}."
-        )
+    because = {
+        "z is made of states": model.states is not None or model.posterior.path == "none",
+        f"z lies in {getattr(model.prior.family, 'space', '')}": bool(getattr(model.prior.family, "space", "")),
+        "x is conditioned on what is given": bool(model.given),
+        "z has levels": hasattr(model.prior, "levels"),
+    }
+    for why, is_so in because.items():
+        if is_so:
+            raise RecipeError(
+                "refit_prior: fits a law of numbers to codes that are numbers, for a model of one level and nothing "
+                f"given; here {why}.\n  Choose another prior before training: --prior KIND."
+            )
 
 
 def parted(split: Split, validation: Split | None) -> tuple[Split, Split]:

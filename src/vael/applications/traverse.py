@@ -11,6 +11,7 @@ from vael.data.dataset import Split
 from vael.distributions.diagonal_gaussian import StandardGaussian
 from vael.errors import RecipeError
 from vael.models.vae import VAE
+from vael.priors.base import Prior
 
 
 def quantiles(steps: int, *, ends: float = 0.02) -> Tensor:
@@ -22,17 +23,25 @@ def quantiles(steps: int, *, ends: float = 0.02) -> Tensor:
 
 
 def most_told(model: VAE, split: Split, count: int) -> list[int]:
-    """The `count` units whose posterior mean moves most over `split`, counted from 0, most first."""
+    """The `count` units on a line whose posterior mean moves most over `split`, counted from 0, most first."""
     means, _ = encode(model, split)
-    return torch.argsort(means.var(0), descending=True)[:count].tolist()
+    straight = torch.tensor(on_a_line(model.prior))
+    return [unit for unit in torch.argsort(means.var(0), descending=True).tolist() if straight[unit]][:count]
 
 
 def traverse(model: VAE, z: Tensor, units: Sequence[int], values: Tensor, *, given: Tensor | None = None) -> Tensor:
     """Centres of p(x|z) with one unit of z `(D,)` at a time put to each of `values` `(S,)`: `(units, S, *event)`.
 
-    Raises RecipeError for a unit that z does not have.
+    Raises RecipeError for a unit that z does not have, or one that is part of a state or of a point in curved space.
     """
     check_units(model, units)
+    straight = on_a_line(model.prior)
+    if not any(straight) or not all(straight[unit] for unit in units):
+        bent = "z" if not any(straight) else next(f"z{unit + 1}" for unit in units if not straight[unit])
+        raise RecipeError(
+            f"traverse: {bent} is part of a state, or of a point in curved space, and has no line of its own to move "
+            f"along.\n  Use vael interpolate, from one row to another."
+        )
     lines = z.expand(len(units), len(values), -1).clone()
     for line, unit in enumerate(units):
         lines[line, :, unit] = values.to(lines)
@@ -87,6 +96,15 @@ def direction(model: VAE, split: Split, towards: Tensor, away: Tensor) -> Tensor
         raise RecipeError("analogy: no example has the value moved towards, or none that moved away from.")
     means, _ = encode(model, split)
     return means[towards.cpu()].mean(0) - means[away.cpu()].mean(0)
+
+
+def on_a_line(prior: Prior) -> list[bool]:
+    """Of each number of z, whether it may be any number: no part of a state, or of a point in curved space."""
+    return [
+        not (getattr(level.family, "discrete", False) or getattr(level.family, "space", ""))
+        for level in getattr(prior, "levels", [prior])
+        for _ in range(level.latent)
+    ]
 
 
 def check_units(model: VAE, units: Sequence[int]) -> None:

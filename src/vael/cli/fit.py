@@ -209,7 +209,7 @@ def arguments_of(objective: str, given: dict[str, Any]) -> dict[str, Any]:
 
     for name, value in given.items():
         if not takes("objective", objective, name):
-            fitting = [kind for kind in members("objective") if takes("objective", kind, name)]
+            fitting = sorted(kind for kind in members("objective") if takes("objective", kind, name))
             raise RecipeError(f"--{name} {value}: goes with --objective {' or '.join(fitting)}, got {objective}.")
     return {f"objective.{name}": value for name, value in given.items()}
 

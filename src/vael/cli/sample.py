@@ -47,15 +47,18 @@ def sample(
     from vael.cli.options import row_numbers, values
     from vael.cli.show import say, say_json
     from vael.cli.write import default_output, in_bulk, in_one_file, write
+    from vael.errors import RecipeError
     from vael.runs import load
     from vael.runs.bulk import is_folder, sampling_tasks
 
+    said = values(given, "--given") if given else None
     if is_folder(output):
-        tasks = partial(sampling_tasks, number=number, output=output, seed=seed, mean=mean)
+        if rows is not None:
+            raise RecipeError("sample: --rows is for one file; in a folder say --given NAME=VALUE, the same for all.")
+        tasks = partial(sampling_tasks, number=number, output=output, seed=seed, mean=mean, given=said)
         return in_bulk(run, tasks, output, engine=engine, device=device, json=json)
     in_one_file(engine)
     found = load(run, device=device)
-    said = values(given, "--given") if given else None
     columns = found.sample(number, seed=seed, mean=mean, given=said, rows=row_numbers(rows) if rows else None)
     path = write(output or default_output(found, "samples"), columns, found.schema)
     say(f"wrote       {path} ({number} {'means' if mean else 'draws'}, seed {seed})")

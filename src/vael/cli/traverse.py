@@ -17,7 +17,7 @@ def traverse(
     device: Device = "cpu",
     json: Json = False,
 ) -> None:
-    """Write centres of p(x|z) with one unit of z at a time moved through the prior's quantiles.
+    """Write centres of p(x|z) with one unit of z at a time moved through the quantiles of N(0, 1).
 
     A .png has a line of pictures for each unit; a table has the columns of the data, and unit and value before them.
     Example: vael traverse runs/digits-1 --row 3 -o units.png
@@ -34,7 +34,7 @@ def traverse(
         Numbers of the units, such as 1,4,7; the eight whose posterior mean moves most over the test split when left
         out.
     steps
-        Values of each unit, from the prior's 2 % quantile to its 98 %.
+        Values of each unit, from the 2 % quantile of N(0, 1) to its 98 %.
     output
         .png for pictures; .csv, .csv.gz, .parquet or .npz for any data. figures/traversal.* when left out.
     """

@@ -58,7 +58,7 @@ def tell_bulk(run: Run, verb: str, done: "Done", output: Path) -> dict[str, Any]
     if verb == "evaluate" and done.outputs:
         found = summary(done.outputs)
         for name, label in {"elbo": "ELBO", "rate": "rate", "distortion": "distortion", "log_px": "log p(x)"}.items():
-            none = name != "distortion" and not math.isfinite(found[name].value)
+            none = run.model.lacking is not None and not math.isfinite(found[name].value)
             say(f"{label:<12}" + (f"none: {run.model.lacking}" if none else f"{found[name]} nats per example"))
         told |= {name: asdict(number) for name, number in found.items()}
     return told

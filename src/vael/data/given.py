@@ -83,7 +83,8 @@ def given_row(schema: Schema, said: Mapping[str, Any]) -> Tensor:
     names = [field.name for field in schema.given]
     for name in said:
         if name not in names:
-            raise RecipeError(f"given {name!r}: the model is conditioned on {', '.join(names) or 'nothing'}.")
+            part = ["a part of each picture"] if schema.part is not None else []
+            raise RecipeError(f"given {name!r}: the model is conditioned on {', '.join([*names, *part]) or 'nothing'}.")
     lacking = [field.name for field in schema.given if field.name not in said and not field.missing]
     if lacking or schema.part is not None:
         what = "a part of each picture" if schema.part is not None else f"{lacking[0]!r} too"
@@ -95,6 +96,11 @@ def given_row(schema: Schema, said: Mapping[str, Any]) -> Tensor:
     found = encode_given(Frame("given", columns), schema)
     assert found is not None
     return found
+
+
+def codes_told(told: Tensor) -> Tensor:
+    """The code `(N,)` that each row of zeros with a one `(N, levels)` tells, −1 where all are zeros: a hole."""
+    return torch.where(told.any(-1), told.argmax(-1), -1)
 
 
 def given_code(field: Field, value: Any) -> int:

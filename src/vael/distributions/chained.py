@@ -175,7 +175,8 @@ def known(law: OneHot, label: Tensor) -> OneHot:
     """One choice of C classes where `label` `(B,)` tells it, and the law's own chances where it is below 0."""
     classes = torch.eye(law.classes, dtype=law.logits.dtype, device=law.logits.device)[label.clamp(min=0)]
     told = CERTAIN * (classes - 1).unsqueeze(-2)  # (B, 1, C)
-    return OneHot(torch.where((label >= 0)[:, None, None], told, law.logits))
+    logits = torch.where((label >= 0)[:, None, None], told, law.logits)
+    return OneHot(logits, temperature=law.temperature, straight_through=law.straight_through)
 
 
 def told(parents: Tensor | None, given: Tensor | None) -> Tensor | None:

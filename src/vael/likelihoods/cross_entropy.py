@@ -69,7 +69,7 @@ class CrossEntropy:
 
 def is_plain(network: nn.Module | None) -> bool:
     """Whether a network is an MLP and no more: a subclass, another head or a hook may change what its parts give."""
-    if type(network) is not MLP or type(network.head) is not nn.Linear:
+    if type(network) is not MLP or network.past is not None or type(network.head) is not nn.Linear:
         return False
     return not any(part._forward_pre_hooks or part._forward_hooks for part in (network, network.head))
 

@@ -8,13 +8,5 @@ from vael.networks.mlp import MLP, affine_map
 from vael.networks.shapes import as_shape
 
 __all__ = [
-    "MLP",
-    "ConvDecoder",
-    "ConvEncoder",
-    "Corrupted",
-    "Last",
-    "Rescaled",
-    "RowFeatures",
-    "affine_map",
-    "as_shape",
-]
+    "MLP", "ConvDecoder", "ConvEncoder", "Corrupted", "Last", "Rescaled", "RowFeatures", "affine_map", "as_shape",
+]  # fmt: skip

@@ -99,7 +99,7 @@ class RowFeatures(nn.Module):
     def _wide(self, column: int) -> bool:
         return self.embedding > 0 and self.levels[column] > self.many
 
-    def _features(self, column: int, codes: Tensor, dtype: torch.dtype) -> Tensor:
+    def _coded_features(self, column: int, codes: Tensor, dtype: torch.dtype) -> Tensor:
         if self._wide(column):
             learned: Tensor = self.embedded[str(column)](codes)
             return learned
@@ -112,15 +112,19 @@ class RowFeatures(nn.Module):
 
     def forward(self, x: Tensor, observed: Tensor | None = None, given: Tensor | None = None) -> Tensor:
         """x `(B, F)` and observed `(B, F)` booleans, or None when nothing is missing; given `(..., C)`."""
+        features = self.features(x, observed)
+        out: Tensor = self.network(features, given=given) if self.given else self.network(features)
+        return out
+
+    def features(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """What the network inside sees of x, `(B, width)`."""
         seen = torch.ones_like(x) if observed is None else observed.to(x.dtype)
         values = x * seen
         pieces = [values.index_select(-1, self._plain), torch.log1p(values.index_select(-1, self._counts))]
         for column in self._coded:
-            pieces.append(self._features(column, values[:, column].long(), x.dtype) * seen[:, column, None])
+            pieces.append(self._coded_features(column, values[:, column].long(), x.dtype) * seen[:, column, None])
         pieces.append(seen.index_select(-1, self._holes))
-        features = torch.cat(pieces, -1)
-        out: Tensor = self.network(features, given=given) if self.given else self.network(features)
-        return out
+        return torch.cat(pieces, -1)
 
 
 def embedding_of(levels: int, width: int) -> nn.Embedding:

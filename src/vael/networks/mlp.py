@@ -23,11 +23,13 @@ class MLP(nn.Module):
         outputs: Number of outputs, or the shape of one.
         activation: relu, tanh, silu, gelu or softplus.
         given: C, how many numbers it is told beside its inputs; the first layer adds V · given.
+        skip: Whether a linear map from inputs to outputs is added, past the hidden layers: S x. Without any it is none.
     """
 
     def __init__(
-        self, inputs: Shape, hidden: Sequence[int], outputs: Shape, *, activation: str = "relu", given: int = 0
-    ) -> None:
+        self, inputs: Shape, hidden: Sequence[int], outputs: Shape, *, activation: str = "relu", given: int = 0,
+        skip: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         widths = [prod(as_shape(inputs)), *hidden, prod(as_shape(outputs))]
         if min(widths) < 1:
@@ -37,8 +39,9 @@ class MLP(nn.Module):
         for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), activation_of(activation, "MLP")]
         self.layers = nn.Sequential(*layers[:-1])
-        self.given = given
+        self.given, self.skip = given, skip
         self.beside = Beside(given, widths[1], "MLP") if given else None
+        self.past = nn.Linear(widths[0], widths[-1], bias=False) if skip and hidden else None
 
     @property
     def head(self) -> nn.Linear:
@@ -51,6 +54,18 @@ class MLP(nn.Module):
     def begin(self, values: Tensor) -> None:
         """Start a decoder at the data's marginal: the last bias becomes `values`, as many as there are outputs."""
         self.head.bias.copy_(values.flatten())
+
+    @torch.no_grad()
+    def begin_affine(self, weight: Tensor, bias: Tensor) -> None:
+        """Become x ↦ weight x + bias, `(outputs, inputs)` and `(outputs,)`: the hidden layers add 0 to begin with.
+
+        Raises RecipeError without a skip.
+        """
+        if self.past is None:
+            raise RecipeError("MLP: begin_affine needs skip=True, a linear map past hidden layers.")
+        self.past.weight.copy_(weight)
+        self.head.weight.zero_()
+        self.head.bias.copy_(bias)
 
     def body(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """What the last linear layer is handed, `(..., width)`. Raises ShapeError when x does not end in `inputs`."""
@@ -69,6 +84,8 @@ class MLP(nn.Module):
         out: Tensor = self.head(self.body(x, given))
         if self.beside is not None and not self.hidden:
             out = out + self.beside(given)
+        if self.past is not None:
+            out = out + self.past(x.flatten(-len(as_shape(self.inputs))))
         outputs = as_shape(self.outputs)
         return out.unflatten(-1, outputs) if len(outputs) > 1 else out
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import vjp
 
 from vael.errors import RecipeError
-from vael.models.terms import Terms
+from vael.models.terms import Terms, average
 from vael.objectives.elbo import check_draws
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class RAE(nn.Module):
 
     def forward(self, terms: Terms) -> Tensor:
         (latent,) = terms.latents
-        length = latent.z.square().sum(-1).mean(0)
+        length = average(latent.z.square().sum(-1), terms.log_measure)
         return -terms.distortion - 0.5 * self.code_norm * length - self.weight * self.roughness(terms)
 
     def roughness(self, terms: Terms) -> Tensor:

@@ -67,6 +67,20 @@ class ChainPosterior(Posterior):
         for level, one in zip(self.levels, theirs, strict=True):
             level.bind(one, likelihood)  # type: ignore[operator]
 
+    def check_label(self, name: str, count: int) -> bool:
+        """Whether the first level is the class that a label of `count` classes tells.
+
+        Raises RecipeError where it is a choice of others.
+        """
+        first = self.levels[0]
+        if not isinstance(first, CategoricalPosterior) or (first.classes, first.groups) == (count, 1):
+            return isinstance(first, CategoricalPosterior)
+        choices = f"{first.groups} choices" if first.groups > 1 else "a choice"
+        raise RecipeError(
+            f"ChainPosterior: its first level is {choices} of {first.classes} classes, and examples tell it the label "
+            f"{name!r} of {count}.\n  Give it one choice of {count} classes, or leave the label out: --ignore {name}."
+        )
+
     def forward(self, x: Tensor, given: Tensor | None = None, observed: Tensor | None = None) -> Chained:
         return self.law(x, given, observed, None)
 
@@ -92,7 +106,8 @@ class ChainPosterior(Posterior):
         if label is not None and isinstance(self.levels[0], CategoricalPosterior):
             guess = self.levels[0](x, given, observed)
             penalties, top = self.penalties(guess, label), known(guess, label)
-            levels[0] = frozen[0] = lambda parents: top
+            top_held = OneHot(top.logits.detach(), temperature=top.temperature, straight_through=top.straight_through)
+            levels[0], frozen[0] = (lambda parents: top), (lambda parents: top_held)
         return Chained(
             levels, self.sizes, still=lambda: Chained(frozen, self.sizes), summed=self.summed, penalties=penalties
         )

@@ -38,6 +38,10 @@ class ChainPrior(Prior):
             one = theirs[place] if theirs is not None and place < len(theirs) else posterior
             level.bind(one, likelihood)  # type: ignore[operator]
 
+    def begin(self, x: Tensor) -> None:
+        for level in self.levels:
+            level.begin(x)  # type: ignore[operator]
+
     def forward(self, given: Tensor | None = None) -> Chained:
         def below(level: nn.Module, parents: Tensor | None) -> object:
             return level(told(parents, given))

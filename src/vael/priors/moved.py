@@ -37,6 +37,9 @@ class MovedPrior(Prior):
     def bind(self, posterior: nn.Module, likelihood: nn.Module) -> None:
         self.prior.bind(posterior, likelihood)
 
+    def begin(self, x: Tensor) -> None:
+        self.prior.begin(x)
+
     @torch.no_grad()
     def move(self, codes: Tensor) -> None:
         """Begin at the mean and deviation of codes `(N, D)`; a unit that never moves keeps a thousandth."""

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
-from vael.applications import bulk
+from vael.applications import asked, bulk
 from vael.data import Schema
+from vael.data.given import given_row
 from vael.data.sources.tables import closing_notes, opened, table_files
 from vael.errors import DamagedFile, DataError, RecipeError, WriteError
 from vael.files import read_bytes, replaced, sha256
@@ -101,14 +102,27 @@ def tasks_of(run: Run, verb: str, source: str | Path, output: Path, options: Map
     return tasks
 
 
-def sampling_tasks(run: Run, number: int, output: Path, *, seed: int, mean: bool) -> list[Task]:
-    """A task for each million of `number` new rows."""
+def sampling_tasks(
+    run: Run, number: int, output: Path, *, seed: int, mean: bool, given: Mapping[str, Any] | None = None
+) -> list[Task]:
+    """A task for each million of `number` new rows, all of them `given` the same.
+
+    Raises RecipeError for a model of p(x|given) where nothing is, DataError for a value that a field cannot take.
+    """
     if number < 1:
         raise RecipeError(f"sample: the number of examples must be at least 1, got {number}.")
+    _, rest = asked(run.model, run.schema, given)
+    if rest is None and (run.schema.given or run.schema.part is not None):
+        names = [f"--given {spec.name}=VALUE" for spec in run.schema.given] if run.schema.part is None else []
+        way = " ".join(names) or "write to one file"
+        raise RecipeError(f"sample: the model is p(x|given), and nothing was given.\n  For a folder: {way}.")
+    if rest is not None:
+        given_row(run.schema, rest)  # refuse before the first million
+    same = {"given": dict(given)} if given else {}
     weights, tasks = sha256(read_bytes(run.folder.model)), []
     for part in range(-(-number // PART)):
         rows = min(PART, number - part * PART)
-        options = {"seed": seed, "mean": mean}
+        options = {"seed": seed, "mean": mean, **same}
         mark = json.dumps({"verb": "sample", "weights": weights, "part": part, "rows": rows, **options}, sort_keys=True)
         tasks.append(Task("sample", output / f"part-{part:06}.parquet", None, rows, rows, options, mark, part))
     return tasks
@@ -220,7 +234,7 @@ def _answers(model: VAE, schema: Schema, task: Task) -> Iterator[Any]:
             yield bulk.new_rows(model, schema, count, part=task.part, piece=piece, **task.options)
         return
     first = 0
-    for batch in _batches(task.source, [spec.name for spec in schema.modelled]):
+    for batch in _batches(task.source, [spec.name for spec in (*schema.modelled, *schema.given)]):
         yield bulk.answer(task.verb, model, schema, batch, file=task.name, first=first, **task.options)
         first += batch.num_rows
 

@@ -94,7 +94,7 @@ def build(table: Mapping[str, Any], place: str, modules: Mapping[str, nn.Module]
         return _foreign(place, table, modules or {})
     if kind not in known:
         raise RecipeError(
-            f"[{place}]: unknown kind {kind!r}. There are: {', '.join(known)}.{closest(str(kind), known)}"
+            f"[{place}]: unknown kind {kind!r}. There are: {', '.join(sorted(known))}.{closest(str(kind), known)}"
         )
     allowed = inspect.signature(known[kind]).parameters
     for key in keys:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vael import applications, evaluation
 from vael.data import Data, Frame, Reading, Schema, Split, decode, source_rows
 from vael.data import encode as encode_frame
-from vael.data.given import given_code, given_row, with_part
+from vael.data.given import codes_told, given_code, given_row, with_part
 from vael.data.sources import read_like
 from vael.diagnostics import Diagnosis
 from vael.errors import DamagedFile, DataError, RecipeError, WriteError
@@ -159,7 +159,7 @@ class Run:
         given, rows: Of a conditional model, what they are conditioned on; see `told`. Where a part of each picture is
         given, it stands in the examples as it was given.
         """
-        code, given = self._class_of(given)
+        code, given = applications.asked(self.model, self.schema, given)
         told = self.told(count, given, rows, seed=seed)
         whole: dict[str, NDArray[np.generic]] = {}
         for first, x in applications.generated(self.model, count, seed=seed, mean=mean, given=told, label=code):
@@ -168,15 +168,6 @@ class Run:
                 column = whole.setdefault(name, np.empty((count, *some.shape[1:]), some.dtype))
                 column[first : first + len(some)] = some
         return whole
-
-    def _class_of(self, given: Mapping[str, Any] | None) -> tuple[int | None, Mapping[str, Any] | None]:
-        """The code of the class that `given` names for a label that is learned, and the rest of what is given."""
-        field = self.schema.label
-        learns = isinstance(self.model.posterior, ChainPosterior) and self.model.posterior.summed
-        if given is None or field is None or field.name not in given or not learns:
-            return None, given
-        code = given_code(field, given[field.name])
-        return code, {name: value for name, value in given.items() if name != field.name} or None
 
     def encode(self, data: object | None = None, *, split: str | None = None) -> NDArray[np.float64]:
         """Posterior mean of every example, `(N, D)`; the same at every call."""
@@ -212,7 +203,7 @@ class Run:
         columns: Columns = {field.name: np.asarray(field.values)[best.numpy()]}
         columns |= {f"p_{value}": chance[:, code].numpy() for code, value in enumerate(field.values)}
         told = part.told()
-        truth = part.label if learns else None if told is None else told[:, : field.levels].argmax(-1)
+        truth = part.label if learns else None if told is None else codes_told(told[:, : field.levels])
         if truth is None or not bool((truth >= 0).any()):
             return columns, None
         known = truth.cpu() >= 0
@@ -240,7 +231,7 @@ class Run:
     def traverse(
         self, row: int | None = None, data: object | None = None, *, units: Sequence[int] | None = None, steps: int = 9
     ) -> tuple[Columns, list[int]]:
-        """Centres of p(x|z) with one unit of z at a time moved through the prior's quantiles, and which units.
+        """Centres of p(x|z) with one unit of z at a time moved through the quantiles of N(0, 1), and which units.
 
         row: Whose posterior mean is moved, counted from 1; z = 0 when left out. units: Counted from 0; the eight whose
         posterior mean moves most over the test split when left out. The columns are those of the data, line by line,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from vael.errors import RecipeError
@@ -185,8 +185,9 @@ def check_alike(engines: Sequence[Engine]) -> None:
             raise RecipeError("together: expectation–maximisation has no gradient to batch.")
         if engine.training.compile:
             raise RecipeError("together: a compiled step is one model's; leave out --compile to train them as one.")
-        if engine.critics():
-            raise RecipeError("together: an objective that learns cannot be batched.")
+        if isinstance(engine.bound.objective, nn.Module):  # it learns, or keeps hold of a part of its model
+            name = type(engine.bound.objective).__name__
+            raise RecipeError(f"together: {name} belongs to one model, and cannot be batched.")
         if engine.training.precision != first.training.precision or engine.names != first.names:
             raise RecipeError("together: the models differ in precision, or in which parameters are learned.")
 
