@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Bernoulli as BernoulliLaw
 
 import vael
-from vael import VAE
+from vael import VAE, RecipeError
 from vael.cli.app import app
 from vael.diagnostics import Case, Symptoms, diagnose
 from vael.likelihoods import Likelihood
@@ -278,6 +278,26 @@ def test_the_command_to_fit_again_reads_the_same_data(tmp_path):
         "vael fit 'a b.csv' --column age=real --ignore id --split test=0.3 --split part --latent 5"
     )
     assert fit_command({"data": {}, "prior": {"kind": "foreign"}}) == "vael fit DATA"
+
+
+def test_under_a_conditional_prior_gaps_are_found_and_the_doctor_says_why_it_cannot_look(tmp_path):
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 2, 200)
+    table = {"a": 3.0 * kind + rng.normal(size=200), "kind": np.array(["no", "yes"])[kind]}
+    run = vael.fit(table, given=["kind"], prior="conditional", latent=1, steps=50, output=tmp_path / "run")
+    gaps = run.evaluate(gaps=True, draws=500, max_examples=20).gaps
+    parts = gaps["approximation"].value + gaps["amortisation"].value
+    assert gaps["inference"].value == pytest.approx(parts, abs=1e-5)
+    with pytest.raises(RecipeError, match=r"its prior is p\(z\|given\)"):
+        run.doctor()
+
+
+def test_the_command_says_what_is_given_and_that_a_label_is_learned():
+    about = {"source": "t.csv", "given": ["sex"], "part": ["0:2,:"], "label": ["kind"], "labels": 9}
+    prior = {"kind": "chain", "levels": [{"kind": "categorical", "classes": 3}, {"kind": "gaussian", "latent": 4}]}
+    assert fit_command({"data": about, "prior": prior, "posterior": {"kind": "chain"}}) == (
+        "vael fit t.csv --label kind --given sex --given-part 0:2,: --labels 9 --learn-label --latent 4"
+    )
 
 
 def test_the_command_to_fit_again_names_the_laws_that_are_not_the_defaults(tmp_path):

@@ -70,6 +70,19 @@ def test_it_learns_what_a_run_in_memory_learns(table, tmp_path):
     assert abs(here - there) < 0.15
 
 
+def test_a_streamed_label_teaches_its_classifier(tmp_path):
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 2, 600)
+    columns = {"a": np.where(kind == 1, 3.0, -3.0) + rng.normal(size=600), "kind": np.array(["no", "yes"])[kind]}
+    parquet.write_table(pa.table(columns), tmp_path / "all.parquet", row_group_size=50)
+    run = vael.fit(
+        tmp_path / "all.parquet", output=tmp_path / "run", stream=True, label=["kind"], learn_label=True, latent=1,
+        steps=200, split={"test": 0.2},
+    )  # fmt: skip
+    assert run.model.posterior.classifier == 1
+    assert run.classify()[1].value > 0.95
+
+
 def test_changed_files_are_noticed(run, table, tmp_path):
     copy = tmp_path / "plane"
     copy.mkdir()
@@ -101,6 +114,7 @@ def test_what_does_not_go_with_streaming_is_refused(table, tmp_path):
         ({"by": "em", "prior": "gaussian"}, "looks at all examples in every step"),
         ({"split": "kind"}, "split by whole groups of rows"),
         ({"features": 3}, "--features: does not go with --stream"),
+        ({"labels": 30}, "--labels 30: does not go with --stream"),
     ]:
         with pytest.raises(RecipeError, match=told):
             vael.fit(table, output=tmp_path / "none", stream=True, steps=5, **asked)

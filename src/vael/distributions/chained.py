@@ -179,7 +179,7 @@ def known(law: OneHot, label: Tensor) -> OneHot:
     return OneHot(logits, temperature=law.temperature, straight_through=law.straight_through)
 
 
-def told(parents: Tensor | None, given: Tensor | None) -> Tensor | None:
+def above_and_given(parents: Tensor | None, given: Tensor | None) -> Tensor | None:
     """The latents above `(..., P)` and what the model is given `(B, C)`, side by side; None where there is neither."""
     if parents is None or given is None:
         return given if parents is None else parents

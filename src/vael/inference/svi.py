@@ -93,7 +93,7 @@ def first_outputs(model: VAE, batch: Batch, begin: Begin) -> Tensor:
     posterior = read_off(model)
     with torch.no_grad():
         if begin == "encoder":
-            return posterior.outputs_of(batch.x, batch.observed).detach().clone()
+            return posterior.outputs_of(batch.x, batch.observed, batch.given).detach().clone()
         return next(model.parameters()).new_zeros(len(batch), posterior.width(posterior.latent))
 
 

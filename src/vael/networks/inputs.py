@@ -24,7 +24,7 @@ class Rescaled(nn.Module):
     @property
     def given(self) -> int:
         """How many numbers the network inside is told beside x."""
-        return told(self.network)
+        return given_of(self.network)
 
     def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         seen = (x - self.loc) / self.scale
@@ -32,7 +32,7 @@ class Rescaled(nn.Module):
         return out
 
 
-def told(network: nn.Module | None) -> int:
+def given_of(network: nn.Module | None) -> int:
     """How many numbers a network is told beside x; 0 for one that takes x alone."""
     count: int = getattr(network, "given", 0)
     return count
@@ -108,7 +108,7 @@ class RowFeatures(nn.Module):
     @property
     def given(self) -> int:
         """How many numbers the network inside is told beside x."""
-        return told(self.network)
+        return given_of(self.network)
 
     def forward(self, x: Tensor, observed: Tensor | None = None, given: Tensor | None = None) -> Tensor:
         """x `(B, F)` and observed `(B, F)` booleans, or None when nothing is missing; given `(..., C)`."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from vael.distributions.bits import OneHot
-from vael.distributions.chained import Chained, Level, known, told
+from vael.distributions.chained import Chained, Level, above_and_given, known
 from vael.errors import RecipeError
 from vael.posteriors.base import Posterior
 from vael.posteriors.discrete import CategoricalPosterior
@@ -92,12 +92,12 @@ class ChainPosterior(Posterior):
         """The chain, whose first level may be known."""
 
         def moving(level: nn.Module) -> Level:
-            return lambda parents: level(x, told(parents, given), observed)
+            return lambda parents: level(x, above_and_given(parents, given), observed)
 
         def held(level: nn.Module) -> Level:
             def law(parents: Tensor | None) -> Any:
                 still = {name: parameter.detach() for name, parameter in level.named_parameters()}
-                return functional_call(level, still, (x, told(parents, given), observed))
+                return functional_call(level, still, (x, above_and_given(parents, given), observed))
 
             return law
 

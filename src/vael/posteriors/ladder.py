@@ -6,10 +6,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vael.distributions.chained import Chained, Level, told
+from vael.distributions.chained import Chained, Level, above_and_given
 from vael.distributions.diagonal_gaussian import DiagonalGaussian, StandardGaussian
 from vael.errors import RecipeError
-from vael.networks.inputs import told as told_of
+from vael.networks.inputs import given_of
 from vael.posteriors.base import Posterior
 from vael.posteriors.gaussian import GaussianPosterior
 from vael.priors.base import Prior
@@ -74,14 +74,14 @@ class LadderPosterior(Posterior):
 
         def moving(level: nn.Module, prior: Prior) -> Level:
             def law(parents: Tensor | None) -> DiagonalGaussian:
-                beside = told(parents, given)
+                beside = above_and_given(parents, given)
                 return moved(prior(beside), level(seen, beside))
 
             return law
 
         def held(level: nn.Module, prior: Prior) -> Level:
             def law(parents: Tensor | None) -> DiagonalGaussian:
-                beside = told(parents, given)
+                beside = above_and_given(parents, given)
                 return moved(still(prior, beside), still(level, seen.detach(), beside))
 
             return law
@@ -92,7 +92,7 @@ class LadderPosterior(Posterior):
 
     def features(self, x: Tensor, given: Tensor | None, observed: Tensor | None) -> Tensor:
         """h, what the trunk makes of x, `(B, H)`."""
-        more: dict[str, Tensor | None] = {"given": given} if told_of(self.network) else {}
+        more: dict[str, Tensor | None] = {"given": given} if given_of(self.network) else {}
         if observed is not None and getattr(self.network, "takes_mask", False):
             more["observed"] = observed
         found: Tensor = self.network(x, **more)

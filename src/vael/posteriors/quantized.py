@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vael.distributions.codes import CodePoint, nearest
 from vael.errors import RecipeError
-from vael.networks.inputs import told
+from vael.networks.inputs import given_of
 from vael.posteriors.coded import CodedPosterior
 
 BEGUN_WITH = 16  # positions that are encoded at the start, for each code
@@ -115,7 +115,7 @@ class QuantizedPosterior(CodedPosterior):
     @torch.no_grad()
     def begin(self, x: Tensor) -> None:
         """Start every codebook at what there is to quantise, where the encoder sees x alone."""
-        if self.network is None or told(self.network):
+        if self.network is None or given_of(self.network):
             return
         rows = -(-BEGUN_WITH * self.codes // self.positions)
         left = self.outputs_of(torch.nan_to_num(x[:rows])).unflatten(-1, (self.positions, self.size)).flatten(0, -2)

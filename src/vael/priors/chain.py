@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from vael.distributions.chained import Chained, told
+from vael.distributions.chained import Chained, above_and_given
 from vael.errors import RecipeError
 from vael.priors.base import Prior
 
@@ -44,6 +44,6 @@ class ChainPrior(Prior):
 
     def forward(self, given: Tensor | None = None) -> Chained:
         def below(level: nn.Module, parents: Tensor | None) -> object:
-            return level(told(parents, given))
+            return level(above_and_given(parents, given))
 
         return Chained([lambda z, level=level: below(level, z) for level in self.levels], self.sizes)  # type: ignore[misc]

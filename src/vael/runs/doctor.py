@@ -14,6 +14,7 @@ from vael.diagnostics.symptoms import JUMPS
 from vael.errors import RecipeError
 from vael.evaluation import bounds, chosen_estimator
 from vael.models import VAE
+from vael.priors import ConditionalPrior
 
 if TYPE_CHECKING:
     from vael.runs.run import Run
@@ -37,6 +38,11 @@ def doctor(
     case = case_of(run.recipe, run.history, run.schema)
     if not run.model.posterior.has_density:
         raise RecipeError(f"doctor: {run.folder}: {run.model.lacking}, and most of what is looked at is a rate.")
+    if run.model.given and any(isinstance(part, ConditionalPrior) for part in run.model.prior.modules()):
+        raise RecipeError(
+            f"doctor: {run.folder}: its prior is p(z|given), and what is looked at sets q̄(z) beside one p(z).\n"
+            f"  Use vael evaluate and vael report, or fit with --prior gaussian."
+        )
     score = scoring(run.model, draws, seed) if run.model.lacking is None else None
     training = seen if data is not None or split == "train" else run.data.split("train").resident()
     found = examine(run.model, seen, training, case, score=score, draws=draws, scored=examples, seed=seed)
@@ -78,11 +84,15 @@ def fit_command(recipe: Mapping[str, Any], schema: Schema | None = None) -> str:
     words = ["vael", "fit", str(about.get("source", "DATA"))]
     for name, kind in about.get("kinds", {}).items():
         words += ["--column", f"{name}={kind}"]
-    for option in ("ignore", "label", "missing"):
-        words += [word for value in about.get(option, []) for word in (f"--{option}", str(value))]
+    named = {"ignore": "ignore", "label": "label", "given": "given", "part": "given-part", "missing": "missing"}
+    for told, option in named.items():
+        words += [word for value in about.get(told, []) for word in (f"--{option}", str(value))]
+    words += ["--labels", str(about["labels"])] if "labels" in about else []
     for name, value in about.get("split", {}).items():
         words += ["--split", str(value) if name == "column" else f"{name}={value}"]
-    latent = recipe["prior"].get("latent")
+    latent, levels = recipe["prior"].get("latent"), recipe["prior"].get("levels", [])
+    if [level.get("kind") for level in levels] == ["categorical", "gaussian"]:  # as --learn-label builds it
+        words, latent = [*words, "--learn-label"], levels[1].get("latent")
     return shlex.join([*words, *(["--latent", str(latent)] if latent else []), *laws(recipe, schema)])
 
 
@@ -91,7 +101,7 @@ def laws(recipe: Mapping[str, Any], schema: Schema | None) -> list[str]:
     words, settings = [], []
     for room in ("prior", "posterior"):
         table = recipe.get(room, {})
-        if table.get("kind", "gaussian") not in ("gaussian", "foreign"):
+        if table.get("kind", "gaussian") not in ("gaussian", "foreign", "chain"):
             words += [f"--{room}", table["kind"]]
             if table["kind"] in DISCRETE:  # it decides how draws are made, and so which objective goes with them
                 own = {key: value for key, value in table.items() if key not in ("kind", "latent", "network")}

@@ -11,7 +11,7 @@ import torch
 
 from vael import defaults
 from vael.data import Binarization, Data, Reading, Schema, Split
-from vael.data.streamed import Opened
+from vael.data.streamed import Opened, Streamed
 from vael.data.understand import understand
 from vael.errors import Interrupted, RecipeError, TrainingError
 from vael.evaluation import bounds
@@ -303,9 +303,11 @@ def taught(data: Data) -> float:
     The paper's 0.1 N is for 50,000 rows of 784 pixels. On digits with 100 labels 0.1 N gives an accuracy of 0.80, N and
     more 0.91, no term at all 0.61. Kingma et al. 2014, section 3.1.2 (arXiv 1406.5298).
     """
-    label = data.split("train").label
-    known = 0 if label is None else int((label >= 0).sum())
-    return len(data.split("train")) / known if known else 0.0
+    train = data.split("train")
+    if isinstance(train, Streamed):
+        return 1.0  # whose labels are not counted beforehand, and as a rule are all there
+    known = 0 if train.label is None else int((train.label >= 0).sum())
+    return len(train) / known if known else 0.0
 
 
 def _as_scored(model: VAE, data: Data, source: Opened | Whole) -> Data:

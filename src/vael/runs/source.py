@@ -68,6 +68,11 @@ def _streamed(source: object, reading: Reading, seed: int) -> Opened:
     for name, given in {"features": reading.features, "missing": reading.missing}.items():
         if given:
             raise RecipeError(f"--{name}: does not go with --stream, whose tables are read as they are. Leave one out.")
+    if reading.labels is not None:
+        raise RecipeError(
+            f"--labels {reading.labels}: does not go with --stream, whose rows are not looked at before they are "
+            f"needed.\n  Leave one out, or empty the label's column in the other rows."
+        )
     if reading.split_column:
         raise RecipeError(
             f"--split {reading.split_column}: a streamed table is split by whole groups of rows, not by a column.\n"

@@ -52,7 +52,7 @@ def check_gradient(objective: object, posterior: Posterior) -> None:
         raise RecipeError(f"{name}: does not go with {of}, which {PATHS[path]}.")
 
 
-def told(objective: Objective, examples: int) -> Objective:
+def for_examples(objective: Objective, examples: int) -> Objective:
     """The objective, which now knows how many training examples there are, if it wants to: see `for_examples`."""
     found: Objective = objective.for_examples(examples) if hasattr(objective, "for_examples") else objective
     return found
@@ -65,7 +65,7 @@ def check_value(objective: Objective, model: VAE, split: Split) -> None:
     """
     if isinstance(objective, nn.Module):
         return
-    aim, part = told(objective, len(split)), split.rows(torch.arange(2) % len(split)).settled()
+    aim, part = for_examples(objective, len(split)), split.rows(torch.arange(2) % len(split)).settled()
     noise = model.noise(aim.draws, 2, seed=0, spare=getattr(aim, "spare", 0))
     with torch.no_grad(), unmoved(model.buffers()):
         batch = part.batch(torch.arange(2))
@@ -151,7 +151,7 @@ class Engine:
         ranks: Ranks = ALONE,
         shard: bool = False,
     ) -> None:
-        objective = told(objective, len(split))
+        objective = for_examples(objective, len(split))
         check_gradient(objective, model.posterior)
         check_dealt(objective, model, training, len(split), ranks)
         if isinstance(objective, nn.Module):  # one that learns, such as an adversary
