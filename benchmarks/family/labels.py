@@ -13,9 +13,12 @@ import json
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import vael
+from vael.data import Reading
+from vael.data.sources import read
 from vael.likelihoods import Bernoulli
 from vael.networks import MLP
 from vael.objectives import Score
@@ -39,6 +42,24 @@ def model(arm: str, alpha: float) -> vael.VAE:
     )
 
 
+def repeated(labels: int, times: int, seed: int) -> dict[str, np.ndarray]:
+    """MNIST with `labels` known training rows, of each class alike and each there so many `times`, and a split."""
+    frame = read("mnist", Reading())
+    x, label = frame.columns["x"], frame.columns["y"].astype(np.float64)
+    names = frame.split
+    training = np.flatnonzero(names == "train")
+    order = np.random.default_rng(seed).permutation(training)
+    known = np.concatenate([order[label[order] == y][: labels // CLASSES] for y in range(CLASSES)])
+    hidden = label.copy()
+    hidden[np.setdiff1d(training, known)] = np.nan
+    held = order[-5000:][~np.isin(order[-5000:], known)]
+    split = names.astype(object)
+    split[held] = "validation"
+    more = np.repeat(known, times - 1)
+    rows = np.concatenate([np.arange(len(x)), more])
+    return {"x": x[rows], "label": hidden[rows], "split": split[rows]}
+
+
 def supervised(run: vael.Run, epochs: int = 2000) -> float:
     """Test accuracy of the classifier's network trained on the labelled rows alone."""
     torch.manual_seed(0)
@@ -60,6 +81,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--alpha", type=float, default=1.0, help="weight of the classifier's term over all, in N")
+    parser.add_argument("--repeat", type=int, default=1, help="how often an epoch shows each labelled row")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--arms", nargs="+", default=list(PUBLISHED), choices=list(PUBLISHED))
@@ -73,6 +95,7 @@ def main() -> None:
             "labels": asked.labels,
             "epochs": asked.epochs,
             "alpha": asked.alpha,
+            "repeat": asked.repeat,
             "published": PUBLISHED[arm],
         }
         if arm == "supervised":
@@ -80,8 +103,9 @@ def main() -> None:
                 raise SystemExit("supervised: name another arm before it, whose labels it takes.")
             print(json.dumps({**about, "accuracy": supervised(run)}), flush=True)
             continue
+        weight = asked.alpha * 55_000 / asked.labels / asked.repeat
         run = vael.fit(
-            "mnist", labels=asked.labels, model=model(arm, asked.alpha * 55_000 / asked.labels),
+            repeated(asked.labels, asked.repeat, asked.seed), label=["label"], model=model(arm, weight),
             objective=Score() if arm == "sampled" else vael.ELBO(), epochs=asked.epochs, batch=BATCH, seed=asked.seed,
             learning_rate=asked.learning_rate, schedule="constant", evaluate_every=55_000 // BATCH,
             output=folder / arm, watch=told,
