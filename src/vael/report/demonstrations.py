@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vael import applications, evaluation
 from vael.data import decode, originals
+from vael.data.given import with_part
 from vael.data.outputs import grey_levels, picture_sheet
 from vael.errors import RecipeError
 from vael.names import network_of
@@ -173,7 +174,7 @@ def completions(subjects: Subjects) -> Files:
     for subject, answers in ((regressor, 1), (cvae, 6)):
         for answer in range(answers):
             x = applications.generate(subject.model, len(own), seed=answer, mean=True, given=told)
-            lines.append(pictures_of(subject, x))
+            lines.append(pictures_of(subject, with_part(x, told, 0, subject.schema)))
     lines.append(own)
     grid = np.stack([np.asarray(line, dtype=np.float64).reshape(len(own), *own.shape[1:]) for line in lines], 1)
     return {"completions.png": sheet(cvae, grid.reshape(-1, *own.shape[1:]), len(lines), (1, 2, len(lines) - 1))}
