@@ -137,6 +137,7 @@ def test_a_class_that_is_missing_is_judged_neither_right_nor_wrong(table, tmp_pa
         ({"learn_label": True}, RecipeError, "needs a label with classes; there is no label"),
         ({"label": ["a"], "learn_label": True, "kinds": {"a": "real"}}, RecipeError, "the label 'a' is real"),
         ({"label": ["kind"], "labels": 100_000}, DataError, "asks for .* rows of each class"),
+        ({"label": ["kind"], "labels": 2}, DataError, "labels=2 leaves a class of 3 without a row"),
         ({"labels": 3}, DataError, "there is no column of classes"),
         ({"labels": 0, "label": ["kind"]}, RecipeError, "labels 0: expected how many"),
         (

@@ -28,8 +28,11 @@ ARMS = """
 [arms.wide.settings]
 "training.learning_rate" = 0.003
 
+[arms.still]
+objective = "beta"
+
 [arms.still.settings]
-"training.learning_rate" = 1e-9
+"objective.beta" = 1000.0
 
 [[expected]]
 figure = "evidence"

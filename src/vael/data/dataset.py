@@ -235,6 +235,10 @@ def fewer_labels(data: Data, count: int, seed: int) -> Data:
         raise DataError(
             f"{data.name}: labels={count} keeps labels, and there is no column of classes: say --label NAME."
         )
+    if count < len(field.values):
+        raise DataError(
+            f"{data.name}: labels={count} leaves a class of {len(field.values)} without a row.\n  Ask for more."
+        )
     generator = stream(seed, purpose="labels")
     order = torch.randperm(len(train), generator=generator)
     kept: list[Tensor] = []

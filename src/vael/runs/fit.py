@@ -352,7 +352,8 @@ def _fresh_model(
         torch.manual_seed(recipe["seed"])
         model = build_model(recipe, modules)
     if start:
-        defaults.start(model, data.split("train"))
+        linear = recipe["objective"]["kind"] not in defaults.WEIGHED
+        defaults.start(model, data.split("train"), linear=linear)
     if recipe["training"].get("by") == "em":
         begin_em(model, data.split("train"), recipe["seed"])
     return model
