@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class Factor(Adversary):
     """FactorVAE: the ELBO less `weight` times the total correlation of the aggregated posterior, as a critic sees it.
 
+    No bound of log p(x): a critic may be wrong on either side.
+
         L = −distortion − rate − weight · TC,    TC = E_q̄[f(z)],  f ≈ log q̄(z) / Π_j q̄_j(z_j)
 
     The critic f tells the z of a batch from the same z with each unit dealt out anew among the examples. It asks

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class FeatureAdversary(Adversary):
     """VAE-GAN: a critic of x beside the bound, whose hidden features say how far a reconstruction is off.
 
+    No bound of log p(x), and not meant as one.
+
         L = −pixels · distortion − rate − features · ½‖φ(x) − φ(x̂)‖² − weight · (softplus(−f(x̂)) + softplus(−f(x′)))
 
     x̂ is the centre of p(x|z) at a draw of q(z|x), x′ at a draw of p(z), φ(x) the critic's last hidden layer. The

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class RAE(nn.Module):
     """Regularised autoencoder: in place of noise in z, short codes and a smooth decoder.
 
+    No bound of log p(x): it has no rate.
+
         L = −distortion − code_norm · ½‖z‖² − weight · R,
         R = ½ Σ θ² over the decoder's weights ("weights", RAE-L2), or ‖∂ centre(p(x|z)) / ∂z‖² ("slope", RAE-GP)
 
