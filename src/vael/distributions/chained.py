@@ -10,6 +10,7 @@ from torch.distributions import Distribution
 
 from vael.distributions.bits import OneHot
 from vael.distributions.kl import closed_unit_kl, find_kl, find_unit_kl
+from vael.errors import RecipeError
 
 Level = Callable[[Tensor | None], Any]  # draws of the levels above `(..., B, parents)`, None for the first → its law
 
@@ -107,7 +108,10 @@ class Chained(Distribution):
     def still(self) -> "Chained":
         """The same law with parameters that carry no gradient; draws handed to it still do."""
         if self.frozen is None:
-            raise NotImplementedError("Chained: was made without a way to hold its parameters still.")
+            raise RecipeError(
+                "Chained: its maker gave no way to hold its parameters still, which this gradient needs.\n"
+                "  Use objective elbo."
+            )
         return self.frozen()
 
     @property
@@ -183,4 +187,11 @@ def above_and_given(parents: Tensor | None, given: Tensor | None) -> Tensor | No
     """The latents above `(..., P)` and what the model is given `(B, C)`, side by side; None where there is neither."""
     if parents is None or given is None:
         return given if parents is None else parents
-    return torch.cat([parents, given.to(parents.dtype).expand(*parents.shape[:-1], given.shape[-1])], -1)
+    return beside(parents, given)
+
+
+def beside(z: Tensor, given: Tensor) -> Tensor:
+    """z `(..., B, D)` and what is given, `(B, C)` or more axes, side by side: `(..., B, D + C)`."""
+    leading = torch.broadcast_shapes(z.shape[:-1], given.shape[:-1])
+    told = given.to(z.dtype)
+    return torch.cat([z.expand(*leading, z.shape[-1]), told.expand(*leading, told.shape[-1])], -1)

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
 from vael.data.schema import Field, Kind, View
+from vael.distributions.chained import beside
 from vael.errors import RecipeError, ShapeError
 
 PIECE = 2**19  # numbers decoded at once where no gradient is wanted: 2 MiB in float32, which stay near the core
@@ -209,13 +210,6 @@ class Likelihood(nn.Module, ABC):
     def dims(self) -> int:
         """How many features one x has."""
         return prod(self.event_shape)
-
-
-def beside(z: Tensor, given: Tensor) -> Tensor:
-    """z `(..., B, D)` and what is given, `(B, C)` or more axes, side by side: `(..., B, D + C)`."""
-    leading = torch.broadcast_shapes(z.shape[:-1], given.shape[:-1])
-    told = given.to(z.dtype)
-    return torch.cat([z.expand(*leading, z.shape[-1]), told.expand(*leading, told.shape[-1])], -1)
 
 
 def masked_mean(x: Tensor, observed: Tensor) -> Tensor:
